@@ -1,0 +1,116 @@
+//! `FilteredSum`: the running sum of a field of the records of a topic, as records in another topic.
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Condition, Duration, KafkaEndpoint, RegistryEndpoint, Scaling, duration::literal};
+
+/// Sums a field of the records that a filter lets through, exactly, each record once, and writes the running
+/// totals to another topic.
+#[derive(Clone, CustomResource, Debug, Deserialize, PartialEq, Serialize, KubeSchema)]
+#[kube(
+    group = "naru.dev",
+    version = "v1alpha1",
+    kind = "FilteredSum",
+    namespaced,
+    status = "FilteredSumStatus",
+    derive = "PartialEq",
+    category = "naru",
+    cel,
+    doc = "Keeps the running sum of a field of the records of a Kafka topic that a filter lets through.",
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(name = "Status", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
+    printcolumn(name = "Workers", type_ = "integer", json_path = ".status.replicas"),
+    printcolumn(name = "Max", type_ = "integer", json_path = ".status.maxReplicas"),
+    printcolumn(name = "Input", type_ = "string", json_path = ".spec.input.topic"),
+    printcolumn(name = "Output", type_ = "string", json_path = ".spec.output.topic"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = "1"),
+    validation = Rule::new("size(self.metadata.name) <= 52").message("metadata.name must have at most 52 characters, since workers are named after it"),
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self.input.topic != self.output.topic").message("output.topic must not be input.topic"),
+    validation = Rule::new("self.input == oldSelf.input && self.output == oldSelf.output && self.sum == oldSelf.sum && has(self.filter) == has(oldSelf.filter) && (!has(self.filter) || self.filter == oldSelf.filter)").message("input, filter, sum and output cannot be changed, since old and new records would be summed by different rules: delete the FilteredSum and create another with another name and output.topic"),
+)]
+pub struct FilteredSumSpec {
+    /// What is summed.
+    pub input: FilteredSumInput,
+    /// CEL over the record's fields, such as `price <= 1000000`. Records for which it is false are dropped. Without
+    /// it all are summed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 4096))]
+    pub filter: Option<String>,
+    pub sum: Sum,
+    /// Where totals go.
+    pub output: FilteredSumOutput,
+    /// How many workers there may be.
+    #[serde(default)]
+    pub scaling: Scaling,
+    /// Time between two transactions while records arrive: how old a total can be, and how long a reader waits.
+    #[serde(default = "FilteredSumSpec::default_commit_interval")]
+    pub commit_interval: Duration,
+    /// The Kafka cluster, if it is not the default one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kafka: Option<KafkaEndpoint>,
+    /// The schema registry, if it is not the default one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registry: Option<RegistryEndpoint>,
+}
+
+impl FilteredSumSpec {
+    fn default_commit_interval() -> Duration {
+        literal("100ms")
+    }
+}
+
+/// What is summed.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FilteredSumInput {
+    /// Topic of Avro records. It must exist.
+    #[schemars(length(min = 1, max = 200), regex(pattern = r"^[a-zA-Z0-9._-]+$"))]
+    pub topic: String,
+}
+
+/// What is summed, and by what it is told apart.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Sum {
+    /// An integer field. A record without it, or with another type in it, is a dead letter; null adds nothing.
+    #[schemars(length(min = 1, max = 64))]
+    pub field: String,
+    /// Fields whose values name the group that a record belongs to: one sum each. None: one sum in all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), inner(length(min = 1, max = 64)))]
+    pub group_by: Vec<String>,
+}
+
+/// Where totals go.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FilteredSumOutput {
+    /// Topic of the totals. It is created compacted, with as many partitions as the input topic, and kept when the
+    /// FilteredSum is deleted.
+    #[schemars(length(min = 1, max = 200), regex(pattern = r"^[a-zA-Z0-9._-]+$"))]
+    pub topic: String,
+}
+
+/// What the operator found.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FilteredSumStatus {
+    /// The generation of the spec that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    #[serde(default)]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+    /// Workers that there are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<i32>,
+    /// Most workers that there can be: the smaller of `scaling.maxReplicas` and the partitions of the input topic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_replicas: Option<i32>,
+}

@@ -1,0 +1,44 @@
+//! How many workers there may be.
+
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+
+/// Workers are scaled with their consumer lag between two bounds, never above the partition count.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.minReplicas <= self.maxReplicas").message("minReplicas must not be above maxReplicas"))]
+pub struct Scaling {
+    /// Fewest workers. With 0 there are none while there is nothing to do.
+    #[serde(default = "Scaling::default_min_replicas")]
+    #[schemars(range(min = 0, max = 1000))]
+    pub min_replicas: i32,
+    /// Most workers. The partition count is a further bound: a worker without a partition has nothing to do.
+    #[serde(default = "Scaling::default_max_replicas")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub max_replicas: i32,
+    /// Lag that one worker is given: ranges of ids for a ScrapeJob (default 2), records for a FilteredSum (default
+    /// 10000).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub lag_per_replica: Option<i64>,
+}
+
+impl Scaling {
+    fn default_min_replicas() -> i32 {
+        1
+    }
+
+    fn default_max_replicas() -> i32 {
+        3
+    }
+}
+
+impl Default for Scaling {
+    fn default() -> Self {
+        Self {
+            min_replicas: Self::default_min_replicas(),
+            max_replicas: Self::default_max_replicas(),
+            lag_per_replica: None,
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! `ScrapeJob`: pages of a site, by growing id, as records in a Kafka topic.
+
+use std::borrow::Cow;
+
+use kube::{CustomResource, KubeSchema};
+use naru_rules::extract::Field;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+use crate::{Condition, Duration, KafkaEndpoint, RegistryEndpoint, Scaling, duration::literal};
+
+/// Collects the pages of a site whose addresses carry a growing id, and sends each as an Avro record to a Kafka
+/// topic, exactly once.
+#[derive(Clone, CustomResource, Debug, Deserialize, PartialEq, Serialize, KubeSchema)]
+#[kube(
+    group = "naru.dev",
+    version = "v1alpha1",
+    kind = "ScrapeJob",
+    namespaced,
+    status = "ScrapeJobStatus",
+    derive = "PartialEq",
+    category = "naru",
+    cel,
+    doc = "Collects the pages of a site and sends each as a record to a Kafka topic.",
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(name = "Status", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
+    printcolumn(name = "Workers", type_ = "integer", json_path = ".status.replicas"),
+    printcolumn(name = "Max", type_ = "integer", json_path = ".status.maxReplicas"),
+    printcolumn(name = "Output", type_ = "string", json_path = ".spec.output.topic"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = "1"),
+    validation = Rule::new("size(self.metadata.name) <= 52").message("metadata.name must have at most 52 characters, since workers are named after it"),
+)]
+#[serde(rename_all = "camelCase")]
+pub struct ScrapeJobSpec {
+    /// Which pages there are.
+    pub source: PageSource,
+    /// What the site may be asked to bear.
+    #[serde(default)]
+    pub politeness: Politeness,
+    /// When a request that failed is tried again.
+    #[serde(default)]
+    pub retry: Retry,
+    /// What a page becomes.
+    pub extract: Extract,
+    /// Where records go.
+    #[x_kube(validation = Rule::new("self.topic == oldSelf.topic").message("output.topic cannot be changed: delete the ScrapeJob and create another"))]
+    pub output: RecordOutput,
+    /// How many fetchers there may be.
+    #[serde(default)]
+    pub scaling: Scaling,
+    /// The Kafka cluster, if it is not the default one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kafka: Option<KafkaEndpoint>,
+    /// The schema registry, if it is not the default one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registry: Option<RegistryEndpoint>,
+}
+
+/// Which pages there are.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PageSource {
+    /// Address of a page, with `{id}` where the id stands.
+    #[schemars(length(max = 1024))]
+    #[x_kube(validation = Rule::new("self.matches('^https?://[^/]+/.*$') && self.split('{id}').size() == 2").message("must be an http or https address with {id} in it once, such as https://example.org/product/{id}"))]
+    pub url_template: String,
+    /// Where a job that has never run begins: `latest`, or an id.
+    #[serde(default)]
+    pub start: Start,
+    /// How the newest id is found.
+    pub head: Head,
+    /// Most ids that a fetcher is handed at once.
+    #[serde(default = "PageSource::default_range_size")]
+    #[schemars(range(min = 1, max = 100_000))]
+    pub range_size: u32,
+}
+
+impl PageSource {
+    fn default_range_size() -> u32 {
+        100
+    }
+}
+
+/// Where a job that has never run begins.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(try_from = "serde_json::Value", into = "serde_json::Value")]
+pub enum Start {
+    /// With what appears after the first look.
+    #[default]
+    Latest,
+    /// With this id.
+    Id(u64),
+}
+
+impl TryFrom<serde_json::Value> for Start {
+    type Error = String;
+
+    fn try_from(value: serde_json::Value) -> Result<Self, String> {
+        match (value.as_u64(), value.as_str()) {
+            (Some(id), _) => Ok(Self::Id(id)),
+            (_, Some("latest")) => Ok(Self::Latest),
+            _ => Err(format!("start is {value}, expected \"latest\" or an id such as 1")),
+        }
+    }
+}
+
+impl From<Start> for serde_json::Value {
+    fn from(start: Start) -> Self {
+        match start {
+            Start::Latest => "latest".into(),
+            Start::Id(id) => id.into(),
+        }
+    }
+}
+
+impl JsonSchema for Start {
+    fn schema_name() -> Cow<'static, str> {
+        "Start".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "x-kubernetes-int-or-string": true,
+            "x-kubernetes-validations": [{
+                "rule": "type(self) == int ? self >= 0 : self == 'latest'",
+                "message": "must be \"latest\" or an id, a whole number that is not negative",
+            }],
+        })
+    }
+}
+
+/// How the newest id is found.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Head {
+    /// A list of pages that the site publishes.
+    pub sitemap: Sitemap,
+    /// Time between two looks.
+    #[serde(default = "Head::default_every")]
+    pub every: Duration,
+}
+
+impl Head {
+    fn default_every() -> Duration {
+        literal("60s")
+    }
+}
+
+/// A sitemap, a sitemap index whose children are read too, or any text that names pages. gzip is recognised.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Sitemap {
+    #[schemars(length(max = 1024), regex(pattern = r"^https?://\S+$"))]
+    pub url: String,
+    /// Regular expression whose first group is an id. The largest id that matches is the newest one.
+    #[schemars(length(min = 1, max = 512))]
+    pub pattern: String,
+}
+
+/// What the site may be asked to bear, by all fetchers of the job together.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Politeness {
+    /// requests/s
+    #[serde(default = "Politeness::default_max_requests_per_second")]
+    #[x_kube(validation = Rule::new("self > 0.0 && self <= 10000.0").message("must be above 0 and at most 10000"))]
+    pub max_requests_per_second: f64,
+    /// Requests under way at once. Each fetcher needs one, so that this bounds the fetchers too.
+    #[serde(default = "Politeness::default_max_concurrent")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub max_concurrent: u32,
+    /// What is done about robots.txt.
+    #[serde(default)]
+    pub robots: Robots,
+    /// `User-Agent` of each request. Say in it how you can be reached.
+    #[serde(default = "Politeness::default_user_agent")]
+    #[schemars(length(min = 1, max = 256), regex(pattern = r"^[\x20-\x7e]+$"))]
+    pub user_agent: String,
+    /// Deadline of one request, from its start to the last byte of its answer.
+    #[serde(default = "Politeness::default_request_timeout")]
+    pub request_timeout: Duration,
+}
+
+impl Politeness {
+    fn default_max_requests_per_second() -> f64 {
+        1.0
+    }
+
+    fn default_max_concurrent() -> u32 {
+        2
+    }
+
+    fn default_user_agent() -> String {
+        "naru/0.1".to_owned()
+    }
+
+    fn default_request_timeout() -> Duration {
+        literal("30s")
+    }
+}
+
+impl Default for Politeness {
+    fn default() -> Self {
+        Self {
+            max_requests_per_second: Self::default_max_requests_per_second(),
+            max_concurrent: Self::default_max_concurrent(),
+            robots: Robots::default(),
+            user_agent: Self::default_user_agent(),
+            request_timeout: Self::default_request_timeout(),
+        }
+    }
+}
+
+/// What is done about robots.txt.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize, JsonSchema)]
+pub enum Robots {
+    /// Pages that it disallows are not fetched.
+    #[default]
+    Respect,
+    /// It is not read. For sites of your own.
+    Ignore,
+}
+
+/// First some tries at a fixed delay, then some at a growing one; then the page is a dead letter.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Retry {
+    #[serde(default)]
+    pub fixed: FixedRetry,
+    #[serde(default)]
+    pub exponential: ExponentialRetry,
+}
+
+/// Tries at a fixed delay.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct FixedRetry {
+    #[schemars(range(min = 0, max = 100))]
+    pub times: u32,
+    pub delay: Duration,
+}
+
+impl Default for FixedRetry {
+    fn default() -> Self {
+        Self { times: 3, delay: literal("1s") }
+    }
+}
+
+/// Tries at a delay that doubles.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ExponentialRetry {
+    #[schemars(range(min = 0, max = 100))]
+    pub times: u32,
+    /// The first delay.
+    pub base: Duration,
+    /// The longest delay.
+    pub max: Duration,
+}
+
+impl Default for ExponentialRetry {
+    fn default() -> Self {
+        Self { times: 5, base: literal("2s"), max: literal("5m") }
+    }
+}
+
+/// What a page becomes.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Extract {
+    /// The fields of the record.
+    #[schemars(length(min = 1, max = 100))]
+    pub fields: Vec<Field>,
+}
+
+/// Where records go.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordOutput {
+    /// Topic of the records. It is created if it does not exist, and kept when the job is deleted.
+    #[schemars(length(min = 1, max = 200), regex(pattern = r"^[a-zA-Z0-9._-]+$"))]
+    pub topic: String,
+    /// The field whose value is the record's key. It must be required.
+    #[schemars(length(min = 1, max = 64))]
+    pub key: String,
+    /// Partitions that the topic is created with.
+    #[serde(default = "RecordOutput::default_partitions")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub partitions: i32,
+}
+
+impl RecordOutput {
+    fn default_partitions() -> i32 {
+        3
+    }
+}
+
+/// What the operator found.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ScrapeJobStatus {
+    /// The generation of the spec that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    #[serde(default)]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+    /// Fetchers that there are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<i32>,
+    /// Most fetchers that there can be: the smaller of `scaling.maxReplicas` and the partitions of the frontier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_replicas: Option<i32>,
+}

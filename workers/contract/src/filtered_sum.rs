@@ -1,0 +1,33 @@
+//! What a filtered-sum worker does.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Kafka, Registry};
+
+/// The document of a `FilteredSum`'s workers.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FilteredSumWorker {
+    /// `namespace/name` of the resource, for logs.
+    pub name: String,
+    pub kafka: Kafka,
+    pub registry: Registry,
+    /// Consumer group; also the stem of the transactional ids.
+    pub group: String,
+    /// Topic of Avro records.
+    pub input_topic: String,
+    /// CEL over the record's fields; records for which it is false are counted as dropped. None: all are summed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<String>,
+    /// Field that is summed: an Avro `int` or `long`, or a union of one with null. Null adds nothing.
+    pub field: String,
+    /// Fields whose values name the group that a record is added to. Empty: one sum.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub group_by: Vec<String>,
+    /// Compacted topic of totals, with at least as many partitions as the input topic.
+    pub output_topic: String,
+    /// Topic for records that cannot be decoded or summed.
+    pub dead_letter_topic: String,
+    /// Time between two transactions while there is something to commit, ms.
+    pub commit_interval_ms: u64,
+}
