@@ -1,0 +1,249 @@
+//! A filter expression in CEL over the fields of a record.
+//!
+//! Every name that is not bound by a comprehension is a field of the record. Avro becomes CEL like this:
+//!
+//! | Avro | CEL |
+//! |---|---|
+//! | int, long, date, time and timestamp (in their own unit) | int |
+//! | float, double | double |
+//! | string, enum (its symbol), uuid | string |
+//! | bytes, fixed | bytes |
+//! | boolean, null | bool, null |
+//! | array, map, record | list, map, map with the field names as keys |
+//! | union | the value that it holds |
+//! | decimal, duration | none: [`EvaluateError::UnsupportedType`] |
+//!
+//! A filter gives true, false or a typed error; there is no third value. In particular for null:
+//!
+//! | expression, `price` being null | result |
+//! |---|---|
+//! | `price == null`, `price != 5`, `type(price) == null_type` | true |
+//! | `price != null`, `price == 5`, `price in [1, 2]` | false |
+//! | `price < 5`, `price + 1 == 2`, `-price == 1`, `price.amount == 1` | [`EvaluateError::Null`] |
+//! | `price != null && price < 5`, in either order | false |
+//!
+//! The language is CEL without timestamps, durations and optionals: the operators, the macros `has`, `all`,
+//! `exists`, `exists_one`, `map` and `filter`, and the functions of [`FUNCTIONS`].
+
+mod check;
+mod value;
+
+use std::{collections::BTreeSet, fmt, sync::Arc};
+
+use apache_avro::types::Value;
+use cel::{
+    Context, Env, ExecutionError, ParseError, Program,
+    common::{
+        types::CelBool,
+        value::{CowVal, Val},
+    },
+    context::VariableResolver,
+};
+use snafu::Snafu;
+
+pub use self::check::FUNCTIONS;
+
+/// Most bytes of an expression.
+pub const MAX_LENGTH: usize = 4096;
+
+/// Why an expression is not a filter.
+#[derive(Debug, PartialEq, Eq, Snafu)]
+pub enum FilterError {
+    #[snafu(display("the filter is empty, expected an expression such as \"price <= 1000000\""))]
+    Empty,
+    #[snafu(display("the filter has {length} bytes, expected at most {MAX_LENGTH}"))]
+    TooLong { length: usize },
+    #[snafu(display("filter {expression:?} does not parse: line {line}, column {column}: {reason}"))]
+    Syntax {
+        expression: String,
+        line: isize,
+        column: isize,
+        reason: String,
+    },
+    #[snafu(display("filter {expression:?} cannot be used: column {column}: {reason}"))]
+    Refused {
+        expression: String,
+        column: u32,
+        reason: String,
+    },
+}
+
+/// Why a filter has no result for a record.
+#[derive(Debug, PartialEq, Eq, Snafu)]
+pub enum EvaluateError {
+    #[snafu(display("expected a record, found {found}"))]
+    NotARecord { found: &'static str },
+    #[snafu(display("the record has no field {field:?}, which the filter reads"))]
+    MissingField { field: String },
+    #[snafu(display("field {field:?} holds {found}, which a filter cannot read"))]
+    UnsupportedType { field: String, found: &'static str },
+    #[snafu(display("the filter computes with null; of the fields that it reads, null are: {}", fields.join(", ")))]
+    Null { fields: Vec<String> },
+    #[snafu(display("the filter gave a value of type {found}, expected bool"))]
+    NotBool { found: String },
+    #[snafu(display("the filter failed: {reason}"))]
+    Failed { reason: String },
+}
+
+/// A compiled filter; cheap to clone and to share between threads.
+#[derive(Clone)]
+pub struct Filter(Arc<Compiled>);
+
+struct Compiled {
+    expression: String,
+    fields: BTreeSet<String>,
+    program: Program,
+    environment: Arc<Env>,
+}
+
+/// Compiles `expression` and refuses what could never give true or false, or would take unbounded work.
+pub fn compile(expression: &str) -> Result<Filter, FilterError> {
+    if expression.trim().is_empty() {
+        return EmptySnafu.fail();
+    }
+    if expression.len() > MAX_LENGTH {
+        return TooLongSnafu {
+            length: expression.len(),
+        }
+        .fail();
+    }
+    let environment = Env::stdlib().with_optional_support(false);
+    let program = environment
+        .compile(expression)
+        .map_err(|errors| syntax_error(expression, errors.errors))?;
+    let fields = check::program(&program, &environment).map_err(|(start, reason)| FilterError::Refused {
+        expression: shortened(expression),
+        column: start + 1,
+        reason,
+    })?;
+    let expression = expression.to_owned();
+    Ok(Filter(Arc::new(Compiled {
+        expression,
+        fields,
+        program,
+        environment: Arc::new(environment),
+    })))
+}
+
+/// The first error in the text; the parser's later ones mostly follow from it.
+fn syntax_error(expression: &str, errors: Vec<ParseError>) -> FilterError {
+    let (line, column, reason) = match errors.into_iter().next() {
+        Some(error) if error.msg.contains("Recursion limit") => (1, 1, "it is nested too deeply".to_owned()),
+        Some(error) => (error.pos.0, error.pos.1, error.msg),
+        None => (1, 1, "the parser gives no reason".to_owned()),
+    };
+    let reason = reason.trim_start_matches("Syntax error: ").to_owned();
+    FilterError::Syntax {
+        expression: shortened(expression),
+        line,
+        column,
+        reason,
+    }
+}
+
+/// An expression as messages quote it.
+fn shortened(expression: &str) -> String {
+    const LENGTH: usize = 120;
+    match expression.char_indices().nth(LENGTH) {
+        Some((end, _)) => format!("{}…", &expression[..end]),
+        None => expression.to_owned(),
+    }
+}
+
+impl Filter {
+    /// The expression as it was written.
+    pub fn expression(&self) -> &str {
+        &self.0.expression
+    }
+
+    /// The fields of the record that the filter reads. A record that lacks one of them is an error, whether or
+    /// not the evaluation would reach it.
+    pub fn fields(&self) -> &BTreeSet<String> {
+        &self.0.fields
+    }
+
+    /// Whether `record` passes. It must be a [`Value::Record`].
+    pub fn matches(&self, record: &Value) -> Result<bool, EvaluateError> {
+        let Value::Record(record) = record else {
+            return NotARecordSnafu {
+                found: value::type_name(record),
+            }
+            .fail();
+        };
+        let fields = Fields::read(&self.0.fields, record)?;
+        let mut context = Context::with_env(Arc::clone(&self.0.environment));
+        context.set_variable_resolver(&fields);
+        match cel::Value::resolve_val(self.0.program.expression(), &context) {
+            Ok(result) => match result.downcast_ref::<CelBool>() {
+                Some(result) => Ok(*result.inner()),
+                None => NotBoolSnafu {
+                    found: result.get_type().name(),
+                }
+                .fail(),
+            },
+            Err(error) => Err(fields.explain(&error)),
+        }
+    }
+}
+
+impl fmt::Debug for Filter {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Filter").field(&self.0.expression).finish()
+    }
+}
+
+/// The values of the fields that a filter reads, in CEL.
+struct Fields<'r>(Vec<(&'r str, Box<dyn Val + 'r>)>);
+
+impl<'r> Fields<'r> {
+    fn read(names: &'r BTreeSet<String>, record: &'r [(String, Value)]) -> Result<Self, EvaluateError> {
+        let read = |name: &'r String| {
+            let (_, found) = record
+                .iter()
+                .find(|(field, _)| field == name)
+                .ok_or_else(|| EvaluateError::MissingField { field: name.clone() })?;
+            let found = value::to_cel(found).map_err(|found| EvaluateError::UnsupportedType {
+                field: name.clone(),
+                found,
+            })?;
+            Ok((name.as_str(), found))
+        };
+        names.iter().map(read).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// An operator without an overload for null is the one error that a writer of filters meets all the time.
+    fn explain(&self, error: &ExecutionError) -> EvaluateError {
+        let is_null = |value: &dyn Val| value.downcast_ref::<cel::common::types::CelNull>().is_some();
+        let about_null = match error {
+            ExecutionError::NoSuchOverload(overload) => {
+                overload.argument_types().iter().any(|name| name == "null_type")
+            }
+            ExecutionError::ValuesNotComparable(left, right)
+            | ExecutionError::UnsupportedBinaryOperator(_, left, right) => [left, right]
+                .into_iter()
+                .any(|value| matches!(value, cel::Value::Null)),
+            _ => false,
+        };
+        if about_null {
+            let null = self.0.iter().filter(|(_, value)| is_null(value.as_ref()));
+            return EvaluateError::Null {
+                fields: null.map(|(name, _)| (*name).to_owned()).collect(),
+            };
+        }
+        EvaluateError::Failed {
+            reason: error.to_string(),
+        }
+    }
+}
+
+impl VariableResolver for Fields<'_> {
+    fn resolve<'b>(&'b self, name: &str) -> Option<CowVal<'b, 'b>> {
+        self.0
+            .iter()
+            .find(|(field, _)| *field == name)
+            .map(|(_, value)| CowVal::Borrowed(value.as_ref()))
+    }
+}
+
+#[cfg(test)]
+mod tests;
