@@ -1,0 +1,430 @@
+//! Membership in a consumer group, owned by one thread.
+//!
+//! The thread that calls [`GroupConsumer::poll`] is the only one that knows which partitions are owned: a
+//! rebalance reaches it as an [`Event`] between two messages, never from another thread. A commit that it makes
+//! between two polls, with [`GroupConsumer::member`] taken at that moment, therefore never speaks for
+//! partitions that have gone to somebody else; and should the group have moved on without this thread knowing
+//! yet, the broker refuses the commit because the generation is old.
+//!
+//! Partitions are assigned with explicit offsets: those of the last committed transaction, which arrive together
+//! with the metadata that was committed beside them.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use naru_contract::Kafka;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::BorrowedMessage;
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{ClientContext, Offset, TopicPartitionList};
+use snafu::{ResultExt, Snafu};
+use tracing::{debug, info, warn};
+
+use super::{config, topic};
+
+const ASK: Duration = Duration::from_secs(10);
+const CLOSE: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Snafu)]
+pub enum Error {
+    #[snafu(display("unable to join group {group:?}"))]
+    Join { source: KafkaError, group: String },
+    #[snafu(display("unable to read the offsets that group {group:?} has committed"))]
+    Committed { source: KafkaError, group: String },
+    #[snafu(transparent)]
+    Topic { source: topic::Error },
+    #[snafu(display("unable to take over or give up partitions of topic {topic:?}"))]
+    Assign { source: KafkaError, topic: String },
+    #[snafu(display(
+        "group {group:?} has committed offset {offset} of partition {partition} of topic {topic:?}, which ends at \
+         {end}: the topic was deleted and made anew; delete the group's offsets too"
+    ))]
+    BeyondEnd {
+        group: String,
+        topic: String,
+        partition: i32,
+        offset: i64,
+        end: i64,
+    },
+    #[snafu(display("another process has joined group {group:?} as {instance:?}"))]
+    Replaced { group: String, instance: String },
+    #[snafu(display("unable to consume topic {topic:?}"))]
+    Consume { source: KafkaError, topic: String },
+}
+
+/// What a call of [`GroupConsumer::poll`] brought.
+pub enum Event<'a> {
+    /// These partitions are owned from now on, and their messages will follow.
+    Assigned(Vec<Assigned>),
+    /// These partitions are about to be given up.
+    Revoked(Revoked),
+    Message(BorrowedMessage<'a>),
+    /// Nothing arrived in time.
+    Idle,
+}
+
+/// A partition that has become ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assigned {
+    pub partition: i32,
+    /// Offset of the first message that will arrive.
+    pub position: i64,
+    /// How many offsets from the committed one on were deleted before they were read: records, or, when it is only
+    /// a few, perhaps nothing but transaction markers.
+    pub deleted: i64,
+    /// What was committed beside the offset, empty if nothing was; `None` when the group has never committed this
+    /// partition, in which case `position` is the start of the log.
+    pub metadata: Option<String>,
+}
+
+/// Partitions that are no longer ours after the next call of [`GroupConsumer::poll`], which gives them up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revoked {
+    pub partitions: Vec<i32>,
+    /// They are somebody else's already: drop their work. If not, their work may still be committed before the next
+    /// call of `poll`.
+    pub lost: bool,
+}
+
+/// A member of a consumer group that reads one topic.
+pub struct GroupConsumer {
+    consumer: BaseConsumer<Rebalances>,
+    group: String,
+    instance: String,
+    topic: String,
+    releasing: RefCell<Option<TopicPartitionList>>,
+    /// Librdkafka waits for its last assignment to be answered.
+    unanswered: Cell<bool>,
+    last_error: RefCell<Option<KafkaError>>,
+}
+
+impl GroupConsumer {
+    /// See [`config::member`] for `instance`.
+    pub fn join(kafka: &Kafka, group: &str, instance: &str, topic: &str) -> Result<Self, Error> {
+        let consumer: BaseConsumer<Rebalances> = config::member(kafka, group, instance)
+            .create_with_context(Rebalances::default())
+            .context(JoinSnafu { group })?;
+        consumer.subscribe(&[topic]).context(JoinSnafu { group })?;
+        Ok(Self {
+            consumer,
+            group: group.to_owned(),
+            instance: instance.to_owned(),
+            topic: topic.to_owned(),
+            releasing: RefCell::default(),
+            unanswered: Cell::new(false),
+            last_error: RefCell::default(),
+        })
+    }
+
+    /// Gives up what was revoked by the last call, then waits for something to happen.
+    /// Must be called more often than every `max.poll.interval.ms` (60 s).
+    pub fn poll(&self, timeout: Duration) -> Result<Event<'_>, Error> {
+        self.release()?;
+        let polled = self.consumer.poll(timeout);
+        if let Some(rebalance) = self.consumer.context().take() {
+            debug_assert!(
+                polled.is_none(),
+                "rust-rdkafka returns from poll after a rebalance"
+            );
+            return self.rebalanced(rebalance);
+        }
+        match polled {
+            None => Ok(Event::Idle),
+            Some(Ok(message)) => {
+                self.last_error.take();
+                Ok(Event::Message(message))
+            }
+            Some(Err(error)) => self.failed(error).map(|()| Event::Idle),
+        }
+    }
+
+    /// The membership as of now, for [`super::transaction::Position`]; `None` if the partitions are lost.
+    pub fn member(&self) -> Option<ConsumerGroupMetadata> {
+        if self.consumer.assignment_lost() {
+            None
+        } else {
+            self.consumer.group_metadata()
+        }
+    }
+
+    /// A list of offsets to commit: partition, next offset to be read, and metadata of up to 4,000 characters.
+    pub fn offsets<'a>(&self, offsets: impl IntoIterator<Item = (i32, i64, &'a str)>) -> TopicPartitionList {
+        let mut list = TopicPartitionList::new();
+        for (partition, offset, metadata) in offsets {
+            let mut element = list.add_partition(&self.topic, partition);
+            element
+                .set_offset(Offset::Offset(offset))
+                .expect("an offset from a message is valid");
+            element.set_metadata(metadata);
+        }
+        list
+    }
+
+    /// Stops the arrival of messages of `partition`; a message that was fetched already may still arrive.
+    pub fn pause(&self, partition: i32) -> Result<(), Error> {
+        self.consumer
+            .pause(&self.partition(partition))
+            .context(AssignSnafu { topic: &self.topic })
+    }
+
+    pub fn resume(&self, partition: i32) -> Result<(), Error> {
+        self.consumer
+            .resume(&self.partition(partition))
+            .context(AssignSnafu { topic: &self.topic })
+    }
+
+    /// How many partitions the topic has.
+    pub fn partition_count(&self) -> Result<i32, Error> {
+        Ok(topic::partition_count(&self.consumer, &self.topic)?)
+    }
+
+    /// Last stable offset of each of `partitions`.
+    pub fn stable_ends(&self, partitions: &[i32]) -> Result<Vec<i64>, Error> {
+        Ok(topic::stable_ends(&self.consumer, &self.topic, partitions)?)
+    }
+
+    /// The consumer itself, for what is not offered here. Do not poll it or change its assignment.
+    pub fn inner(&self) -> &BaseConsumer<impl ConsumerContext> {
+        &self.consumer
+    }
+
+    /// Leaves the group at once, so that others need not wait for the session to time out, and drops all
+    /// partitions: commit before. A member that only closes keeps its place for a restart.
+    pub fn leave(self, within: Duration) {
+        let deadline = Instant::now() + within;
+        self.consumer.unsubscribe();
+        // Librdkafka leaves once the revocation that follows is answered, but tells nobody: ask the broker.
+        while Instant::now() < deadline {
+            match self.poll(Duration::from_millis(20)) {
+                Ok(Event::Idle) if !self.is_listed() => return,
+                Ok(_) => {}
+                Err(error) => {
+                    warn!(%error, "unable to leave the group in order");
+                    return;
+                }
+            }
+        }
+        warn!(group = %self.group, "the group was not left in time");
+    }
+
+    fn is_listed(&self) -> bool {
+        self.consumer
+            .fetch_group_list(Some(&self.group), ASK)
+            .map_or(true, |list| {
+                let mut members = list.groups().iter().flat_map(rdkafka::groups::GroupInfo::members);
+                members.any(|member| member.client_id() == self.instance)
+            })
+    }
+
+    fn partition(&self, partition: i32) -> TopicPartitionList {
+        let mut list = TopicPartitionList::new();
+        list.add_partition(&self.topic, partition);
+        list
+    }
+
+    fn rebalanced(&self, rebalance: Rebalance) -> Result<Event<'_>, Error> {
+        match rebalance {
+            Rebalance::Revoke { list, lost } => {
+                let revoked = Revoked {
+                    partitions: partitions(&list),
+                    lost,
+                };
+                info!(group = %self.group, partitions = ?revoked.partitions, lost, "partitions are revoked");
+                self.releasing.replace(Some(list));
+                Ok(Event::Revoked(revoked))
+            }
+            Rebalance::Assign { list } => {
+                self.unanswered.set(true);
+                let assigned = self.positions(&partitions(&list))?;
+                let mut explicit = TopicPartitionList::new();
+                for Assigned {
+                    partition, position, ..
+                } in &assigned
+                {
+                    explicit
+                        .add_partition_offset(&self.topic, *partition, Offset::Offset(*position))
+                        .context(AssignSnafu { topic: &self.topic })?;
+                }
+                self.consumer
+                    .incremental_assign(&explicit)
+                    .context(AssignSnafu { topic: &self.topic })?;
+                self.unanswered.set(false);
+                info!(group = %self.group, ?assigned, "partitions are assigned");
+                Ok(Event::Assigned(assigned))
+            }
+        }
+    }
+
+    /// Where each of `partitions` continues.
+    fn positions(&self, partitions: &[i32]) -> Result<Vec<Assigned>, Error> {
+        if partitions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut asked = TopicPartitionList::new();
+        for partition in partitions {
+            asked.add_partition(&self.topic, *partition);
+        }
+        let group = &self.group;
+        let committed = self
+            .consumer
+            .committed_offsets(asked, ASK)
+            .context(CommittedSnafu { group })?;
+        let starts = topic::log_starts(&self.consumer, &self.topic, partitions)?;
+        let ends = topic::stable_ends(&self.consumer, &self.topic, partitions)?;
+        let mut assigned = Vec::with_capacity(partitions.len());
+        for ((&partition, start), end) in partitions.iter().zip(starts).zip(ends) {
+            let found =
+                committed
+                    .find_partition(&self.topic, partition)
+                    .ok_or_else(|| topic::Error::Missing {
+                        topic: self.topic.clone(),
+                    })?;
+            found.error().context(CommittedSnafu { group })?;
+            assigned.push(match found.offset() {
+                Offset::Offset(offset) if offset > end => {
+                    return BeyondEndSnafu {
+                        group,
+                        topic: &self.topic,
+                        partition,
+                        offset,
+                        end,
+                    }
+                    .fail();
+                }
+                Offset::Offset(offset) => Assigned {
+                    partition,
+                    position: offset.max(start),
+                    deleted: start.saturating_sub(offset).max(0),
+                    metadata: Some(found.metadata().to_owned()),
+                },
+                _ => Assigned {
+                    partition,
+                    position: start,
+                    deleted: 0,
+                    metadata: None,
+                },
+            });
+        }
+        Ok(assigned)
+    }
+
+    fn release(&self) -> Result<(), Error> {
+        match self.releasing.take() {
+            None => Ok(()),
+            Some(list) => self
+                .consumer
+                .incremental_unassign(&list)
+                .context(AssignSnafu { topic: &self.topic }),
+        }
+    }
+
+    /// Librdkafka recovers by itself from most of what it reports.
+    fn failed(&self, error: KafkaError) -> Result<(), Error> {
+        let code = error.rdkafka_error_code();
+        if code == Some(RDKafkaErrorCode::FencedInstanceId) {
+            return ReplacedSnafu {
+                group: &self.group,
+                instance: &self.instance,
+            }
+            .fail();
+        }
+        if matches!(error, KafkaError::MessageConsumptionFatal(_))
+            || matches!(
+                code,
+                Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange)
+            )
+        {
+            return Err(error).context(ConsumeSnafu { topic: &self.topic });
+        }
+        if self.last_error.borrow().as_ref() != Some(&error) {
+            warn!(topic = %self.topic, %error, "waiting for Kafka");
+            self.last_error.replace(Some(error));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for GroupConsumer {
+    /// Closes the consumer within a bound: rust-rdkafka's own drop waits for as long as it takes.
+    fn drop(&mut self) {
+        self.consumer.context().closing.store(true, Ordering::SeqCst);
+        let _ = self.release();
+        if self.unanswered.get() {
+            let _ = self.consumer.incremental_assign(&TopicPartitionList::new());
+        }
+        let deadline = Instant::now() + CLOSE;
+        if let Err(error) = self.consumer.close_queue() {
+            debug!(%error, "the consumer is closed already");
+            return;
+        }
+        while !self.consumer.closed() && Instant::now() < deadline {
+            let _ = self.consumer.poll(Duration::from_millis(20));
+        }
+    }
+}
+
+fn partitions(list: &TopicPartitionList) -> Vec<i32> {
+    list.elements()
+        .iter()
+        .map(rdkafka::topic_partition_list::TopicPartitionListElem::partition)
+        .collect()
+}
+
+enum Rebalance {
+    Assign { list: TopicPartitionList },
+    Revoke { list: TopicPartitionList, lost: bool },
+}
+
+/// Keeps a rebalance for the polling thread to answer. It is called within that thread's poll.
+#[derive(Default)]
+struct Rebalances {
+    waiting: Mutex<VecDeque<Rebalance>>,
+    closing: AtomicBool,
+}
+
+impl Rebalances {
+    fn take(&self) -> Option<Rebalance> {
+        self.waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop_front()
+    }
+}
+
+impl ClientContext for Rebalances {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        super::log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        debug!(target: "librdkafka", %error, "{reason}");
+    }
+}
+
+impl ConsumerContext for Rebalances {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, event: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        let list = list.clone();
+        if self.closing.load(Ordering::SeqCst) {
+            if event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS {
+                let _ = consumer.incremental_unassign(&list);
+            }
+            return;
+        }
+        let rebalance = match event {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => Rebalance::Assign { list },
+            _ => Rebalance::Revoke {
+                list,
+                lost: consumer.assignment_lost(),
+            },
+        };
+        self.waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push_back(rebalance);
+    }
+}

@@ -1,0 +1,337 @@
+//! One producer, one transaction at a time.
+//!
+//! A transaction is begun only when all that belongs in it is at hand, so it is open for milliseconds and an
+//! abort costs nothing but the attempt: the caller takes a new snapshot of its state and tries again.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use naru_contract::Kafka;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerGroupMetadata;
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+use rdkafka::{ClientConfig, ClientContext, TopicPartitionList};
+use snafu::Snafu;
+use tracing::{debug, warn};
+
+use super::config;
+
+/// Bound on one commit, all retries included: shorter than `max.poll.interval.ms`, because it runs on the polling
+/// thread.
+const COMMIT: Duration = Duration::from_secs(30);
+/// Bound on one call to librdkafka.
+const CALL: Duration = Duration::from_secs(10);
+/// A commit slower than this had trouble with its coordinator.
+const SUSPICIOUS: Duration = Duration::from_secs(2);
+
+/// Why nothing was committed, as far as is known.
+#[derive(Debug, Snafu)]
+pub enum Error {
+    /// Nothing of the transaction is or will be visible. Take a new snapshot and try again.
+    #[snafu(display("the transaction was aborted: {reason}"))]
+    Aborted { reason: String },
+    /// Another producer has taken over the transactional id: this process must end.
+    #[snafu(display("a newer instance has taken over transactional id {transactional_id:?}"))]
+    Fenced { transactional_id: String },
+    /// The producer is of no more use, and whether its last transaction was committed is known only from what
+    /// Kafka holds. Open a new one, which settles that transaction, and read offsets and state from Kafka.
+    #[snafu(display("the producer must be opened anew: {reason}"))]
+    Fatal { reason: String },
+}
+
+/// A record to be produced. Without a partition its key decides, as with Java's default partitioner.
+#[derive(Clone, Debug)]
+pub struct Record<'a> {
+    pub topic: &'a str,
+    pub partition: Option<i32>,
+    pub key: Option<Vec<u8>>,
+    pub value: Option<Vec<u8>>,
+    pub headers: Vec<(&'static str, Vec<u8>)>,
+}
+
+/// The offsets that a transaction commits, and the membership in whose name it does.
+/// Both are to be taken on the thread that owns the consumer, between two polls and right before the commit.
+pub struct Position<'a> {
+    pub offsets: &'a TopicPartitionList,
+    pub member: &'a ConsumerGroupMetadata,
+}
+
+/// A producer that does nothing outside transactions.
+pub struct TransactionalProducer {
+    producer: BaseProducer<Deliveries>,
+    config: ClientConfig,
+    transactional_id: String,
+    /// Its last commit had trouble: a late answer to it might complete a later transaction of the same epoch.
+    suspect: bool,
+}
+
+impl TransactionalProducer {
+    /// Fences every predecessor with this id; its open transaction, if any, is completed or aborted before this
+    /// returns. What a predecessor wrote is to be read only afterwards.
+    pub fn open(kafka: &Kafka, transactional_id: &str) -> Result<Self, Error> {
+        let config = config::transactional(kafka, transactional_id);
+        let producer = open(&config, transactional_id)?;
+        Ok(Self {
+            producer,
+            config,
+            transactional_id: transactional_id.to_owned(),
+            suspect: false,
+        })
+    }
+
+    /// Makes `records` and `position` visible together, or neither.
+    pub fn commit<'a>(
+        &mut self,
+        records: impl IntoIterator<Item = Record<'a>>,
+        position: Option<Position<'_>>,
+    ) -> Result<(), Error> {
+        if self.suspect {
+            self.producer = open(&self.config, &self.transactional_id)?;
+            self.suspect = false;
+        }
+        let started = Instant::now();
+        let result = self.attempt(records, position, started + COMMIT);
+        if started.elapsed() > SUSPICIOUS {
+            self.suspect = true;
+        }
+        result
+    }
+
+    fn attempt<'a>(
+        &mut self,
+        records: impl IntoIterator<Item = Record<'a>>,
+        position: Option<Position<'_>>,
+        deadline: Instant,
+    ) -> Result<(), Error> {
+        self.producer.context().forget();
+        self.call(deadline, "begin", |producer, _| producer.begin_transaction())
+            .map_err(|failure| self.judge(failure))?;
+        let prepared = self
+            .produce(records, deadline)
+            .and_then(|()| self.drain(deadline))
+            .and_then(|()| match position {
+                None => Ok(()),
+                Some(position) => self.call(deadline, "send offsets", |producer, timeout| {
+                    producer.send_offsets_to_transaction(position.offsets, position.member, timeout)
+                }),
+            });
+        match prepared {
+            Ok(()) => {}
+            Err(Failure::Abort(reason)) | Err(Failure::OutOfTime(reason)) => return Err(self.abort(reason)),
+            Err(failure) => return Err(self.judge(failure)),
+        }
+        // All messages are delivered, so the flush within this call returns at once.
+        match self.call(deadline, "commit", |producer, timeout| {
+            producer.commit_transaction(timeout)
+        }) {
+            Ok(()) => Ok(()),
+            Err(Failure::Abort(reason)) => Err(self.abort(reason)),
+            Err(failure) => Err(self.judge(failure)),
+        }
+    }
+
+    fn produce<'a>(
+        &self,
+        records: impl IntoIterator<Item = Record<'a>>,
+        deadline: Instant,
+    ) -> Result<(), Failure> {
+        for record in records {
+            let mut message = BaseRecord::<[u8], [u8]>::to(record.topic);
+            message.partition = record.partition;
+            message.key = record.key.as_deref();
+            message.payload = record.value.as_deref();
+            if !record.headers.is_empty() {
+                let headers = OwnedHeaders::new_with_capacity(record.headers.len());
+                let insert = |headers: OwnedHeaders, (key, value): &(&str, Vec<u8>)| {
+                    headers.insert(Header {
+                        key,
+                        value: Some(value),
+                    })
+                };
+                message.headers = Some(record.headers.iter().fold(headers, insert));
+            }
+            while let Err((error, refused)) = self.producer.send(message) {
+                if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull)
+                    || Instant::now() > deadline
+                {
+                    return Err(Failure::Abort(format!(
+                        "unable to produce to {:?}: {error}",
+                        record.topic
+                    )));
+                }
+                message = refused;
+                self.producer.poll(Duration::from_millis(1));
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for the delivery of every record. rust-rdkafka's own flush, also that within its commit, takes at
+    /// least 100 ms when there is anything left to wait for.
+    fn drain(&self, deadline: Instant) -> Result<(), Failure> {
+        while self.producer.in_flight_count() > 0 {
+            if Instant::now() > deadline {
+                return Err(Failure::OutOfTime(
+                    "records were not acknowledged in time".to_owned(),
+                ));
+            }
+            self.producer.poll(Duration::from_millis(1));
+        }
+        match self.producer.context().failure() {
+            Some(reason) => Err(Failure::Abort(reason)),
+            None => Ok(()),
+        }
+    }
+
+    /// Calls until it succeeds, as long as librdkafka says that the same call may be repeated.
+    fn call(
+        &self,
+        deadline: Instant,
+        what: &str,
+        call: impl Fn(&BaseProducer<Deliveries>, Duration) -> KafkaResult<()>,
+    ) -> Result<(), Failure> {
+        repeat(deadline, what, |timeout| call(&self.producer, timeout))
+    }
+
+    fn abort(&mut self, reason: String) -> Error {
+        debug!(%reason, "aborting the transaction");
+        let deadline = Instant::now() + COMMIT / 2;
+        // Aborting waits until the delivery reports of dropped messages are served, so somebody must.
+        let aborted = std::thread::scope(|scope| {
+            let abort = scope.spawn(|| {
+                repeat(deadline, "abort", |timeout| {
+                    self.producer.abort_transaction(timeout)
+                })
+            });
+            while !abort.is_finished() {
+                self.producer.poll(Duration::from_millis(1));
+            }
+            abort.join()
+        });
+        match aborted {
+            Ok(Ok(())) => Error::Aborted { reason },
+            Ok(Err(failure)) => self.judge(failure),
+            Err(_) => Error::Fatal {
+                reason: "the abort panicked".to_owned(),
+            },
+        }
+    }
+
+    fn judge(&self, failure: Failure) -> Error {
+        let (Failure::Abort(reason) | Failure::OutOfTime(reason) | Failure::Fatal(reason)) = failure;
+        verdict(&self.producer, &self.transactional_id, reason)
+    }
+}
+
+/// What a call's error asks for.
+enum Failure {
+    Abort(String),
+    OutOfTime(String),
+    Fatal(String),
+}
+
+fn open(config: &ClientConfig, transactional_id: &str) -> Result<BaseProducer<Deliveries>, Error> {
+    let producer: BaseProducer<Deliveries> =
+        config
+            .create_with_context(Deliveries::default())
+            .map_err(|error| Error::Fatal {
+                reason: format!("unable to create a producer: {error}"),
+            })?;
+    match repeat(Instant::now() + COMMIT, "initialise transactions", |timeout| {
+        producer.init_transactions(timeout)
+    }) {
+        Ok(()) => Ok(producer),
+        Err(Failure::Abort(reason) | Failure::OutOfTime(reason) | Failure::Fatal(reason)) => {
+            Err(verdict(&producer, transactional_id, reason))
+        }
+    }
+}
+
+fn repeat(
+    deadline: Instant,
+    what: &str,
+    mut call: impl FnMut(Duration) -> KafkaResult<()>,
+) -> Result<(), Failure> {
+    loop {
+        let remaining = deadline.saturating_duration_since(Instant::now());
+        let error = match call(remaining.clamp(Duration::from_millis(100), CALL)) {
+            Ok(()) => return Ok(()),
+            Err(error) => error,
+        };
+        let reason = format!("unable to {what}: {error}");
+        let KafkaError::Transaction(error) = error else {
+            return Err(Failure::Fatal(reason));
+        };
+        if error.is_fatal() {
+            return Err(Failure::Fatal(reason));
+        }
+        if error.txn_requires_abort() {
+            return Err(Failure::Abort(reason));
+        }
+        if !error.is_retriable() {
+            return Err(Failure::Fatal(reason));
+        }
+        if Instant::now() >= deadline {
+            return Err(Failure::OutOfTime(reason));
+        }
+        debug!(%reason, "trying again");
+    }
+}
+
+fn verdict(producer: &BaseProducer<Deliveries>, transactional_id: &str, reason: String) -> Error {
+    match producer.client().fatal_error() {
+        Some((RDKafkaErrorCode::Fenced | RDKafkaErrorCode::InvalidProducerEpoch, _)) => Error::Fenced {
+            transactional_id: transactional_id.to_owned(),
+        },
+        Some((_, fatal)) => Error::Fatal {
+            reason: format!("{reason} ({fatal})"),
+        },
+        None => Error::Fatal { reason },
+    }
+}
+
+/// Remembers the first record of a transaction that was not delivered.
+#[derive(Default)]
+struct Deliveries {
+    failure: Mutex<Option<String>>,
+}
+
+impl Deliveries {
+    fn forget(&self) {
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn failure(&self) -> Option<String> {
+        self.failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+impl ClientContext for Deliveries {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        super::log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        warn!(target: "librdkafka", %error, "{reason}");
+    }
+}
+
+impl ProducerContext for Deliveries {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, _: ()) {
+        if let Err((error, message)) = result {
+            self.failure
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .get_or_insert_with(|| {
+                    format!("a record was not delivered to {:?}: {error}", message.topic())
+                });
+        }
+    }
+}
