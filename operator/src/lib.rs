@@ -1,1 +1,30 @@
+//! The naru operator: custom resources in, worker Deployments, Kafka topics and connectors out.
+//!
+//! Reading order: [`run`] starts a controller per kind and the autoscaler. A controller's `reconcile` is a list of
+//! phases, of which only some do I/O:
+//!
+//! ```text
+//! validate     pure    what only a mistake in the spec can fail
+//! dereference  I/O     what the spec refers to: topics, Secrets, the registry, Connect
+//! build        pure    what should be; cannot fail
+//! apply        I/O     topics, then server-side apply of ConfigMaps and Deployments
+//! status       I/O     conditions, from what was applied or from what failed
+//! ```
+//!
+//! A phase that fails ends the pass before anything is changed: what ran before goes on running.
 
+pub mod admin;
+pub mod autoscale;
+pub mod connect;
+pub mod controller;
+pub mod filtered_sum;
+pub mod kafka;
+pub mod metrics;
+pub mod names;
+pub mod registry;
+pub mod run;
+pub mod scrape_job;
+pub mod settings;
+pub mod sink_connector;
+pub mod targets;
+pub mod worker;

@@ -4,6 +4,8 @@
 //! CEL rules); what it cannot see (selectors, filters, whether a topic exists), the operator reports in a
 //! condition.
 
+#![allow(unreachable_pub, reason = "the schema derive repeats each struct inside a function")]
+
 pub mod condition;
 mod duration;
 mod endpoints;

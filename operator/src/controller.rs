@@ -1,0 +1,96 @@
+//! What the three controllers share: their context, and how one is run.
+
+pub mod apply;
+pub mod backoff;
+mod error;
+pub mod report;
+pub mod status;
+
+use std::{fmt::Debug, sync::Arc, time::Instant};
+
+use futures::StreamExt;
+use kube::{
+    Api, Client, Resource,
+    core::{DeserializeGuard, NamespaceResourceScope},
+    runtime::{Config, Controller, controller::Action, events::Recorder, reflector::Store, watcher},
+};
+use serde::de::DeserializeOwned;
+use tokio_util::sync::CancellationToken;
+
+pub use self::error::Error;
+use crate::{admin::Gates, kafka::Clusters, metrics::Metrics, settings::Settings};
+
+/// Resources of one kind that are worked on at once.
+const CONCURRENCY: u16 = 16;
+
+/// What reconcilers act with.
+#[derive(Clone)]
+pub struct Context {
+    pub client: Client,
+    pub settings: Arc<Settings>,
+    pub kafka: Arc<Clusters>,
+    pub http: reqwest::Client,
+    pub recorder: Recorder,
+    pub failures: Arc<backoff::Failures>,
+    pub metrics: Arc<Metrics>,
+}
+
+/// A stored object, which this version of the types may not be able to read: one such object must not stop the
+/// watch of all others.
+pub type Guarded<K> = DeserializeGuard<K>;
+
+/// A controller for one kind, to which the kinds that it owns can be added.
+pub fn of<K>(client: &Client) -> Controller<Guarded<K>>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    Controller::new(Api::<Guarded<K>>::all(client.clone()), watcher::Config::default())
+        .with_config(Config::default().concurrency(CONCURRENCY))
+}
+
+/// Opens the kind's gate once its objects are known.
+pub async fn open_when_listed<K>(store: Store<Guarded<K>>, gates: Arc<Gates>, kind: &'static str)
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static,
+{
+    if store.wait_until_ready().await.is_ok() {
+        gates.open(kind);
+    }
+}
+
+/// Runs a controller until `stop`, and then until the passes under way have ended.
+pub async fn run<K, F>(
+    kind: &'static str,
+    controller: Controller<Guarded<K>>,
+    reconcile: impl Fn(Arc<K>, Arc<Context>) -> F + Clone + Send + 'static,
+    context: Arc<Context>,
+    stop: CancellationToken,
+) where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    F: Future<Output = Result<Action, Error>> + Send + 'static,
+{
+    let pass = move |object: Arc<Guarded<K>>, context: Arc<Context>| {
+        let reconcile = reconcile.clone();
+        async move {
+            let start = Instant::now();
+            let result = match &object.0 {
+                Ok(object) => reconcile(Arc::new(object.clone()), Arc::clone(&context)).await,
+                Err(unreadable) => Err(Error::invalid(format!("the stored object cannot be read: {unreadable}"))),
+            };
+            context.metrics.reconciled(kind, result.as_ref().map_or_else(Error::reason, |_| "ok"), start);
+            result
+        }
+    };
+    controller
+        .graceful_shutdown_on(stop.cancelled_owned())
+        .run(pass, report::failed::<Guarded<K>>(kind), context)
+        .for_each(|result| async move {
+            match result {
+                Ok((object, _)) => tracing::debug!(kind, object = %object, "reconciled"),
+                // Has been reported by the error policy.
+                Err(kube::runtime::controller::Error::ReconcilerFailed(..)) => {}
+                Err(error) => tracing::debug!(kind, %error, "controller"),
+            }
+        })
+        .await;
+}

@@ -1,0 +1,57 @@
+//! Why a pass over a resource ended early.
+
+use snafu::Snafu;
+
+/// Each variant has its own condition and its own way to be tried again.
+#[derive(Debug, Snafu)]
+#[snafu(visibility(pub), module)]
+pub enum Error {
+    /// Only an edit of the resource can help.
+    #[snafu(display("{message}"))]
+    Invalid { message: String },
+
+    /// Something that the resource needs is not there or does not answer. Tried again with backoff.
+    #[snafu(display("{message}"))]
+    Dependency {
+        /// The condition's reason, one word.
+        reason: &'static str,
+        message: String,
+    },
+
+    /// The API server refused or did not answer. Tried again with backoff.
+    #[snafu(display("failed to {doing}"))]
+    Kubernetes { doing: String, source: kube::Error },
+}
+
+impl Error {
+    /// The spec cannot work as it is.
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::Invalid { message: message.into() }
+    }
+
+    /// Something outside is missing or silent.
+    pub fn dependency(reason: &'static str, message: impl Into<String>) -> Self {
+        Self::Dependency { reason, message: message.into() }
+    }
+
+    /// One word for conditions, events and metrics.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Invalid { .. } => "InvalidSpec",
+            Self::Dependency { reason, .. } => reason,
+            Self::Kubernetes { .. } => "KubernetesError",
+        }
+    }
+
+    /// The whole chain of causes as one sentence.
+    pub fn sentence(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        text
+    }
+}

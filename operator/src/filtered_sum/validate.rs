@@ -1,0 +1,44 @@
+//! What can be wrong with a FilteredSum that a schema cannot see. Pure: no client.
+
+use naru_api::FilteredSum;
+use naru_contract as contract;
+use naru_rules::filter;
+
+use crate::{controller::Error, names::Names, settings::Settings, worker::Parent};
+
+/// A FilteredSum that can work.
+#[derive(Clone, Debug)]
+pub struct ValidFilteredSum {
+    pub parent: Parent,
+    /// What the workers are told.
+    pub document: contract::FilteredSumWorker,
+}
+
+/// Compiles the filter and fills in the defaults.
+pub fn validate(settings: &Settings, sum: &FilteredSum) -> Result<ValidFilteredSum, Error> {
+    let spec = &sum.spec;
+    let parent = Parent::of(sum);
+    let names = Names { namespace: &parent.namespace, name: &parent.name };
+    if let Some(expression) = &spec.filter {
+        filter::compile(expression).map_err(|error| Error::invalid(format!("filter: {error}")))?;
+    }
+    let kafka = spec.kafka.as_ref().map(|kafka| &kafka.bootstrap_servers);
+    let registry = spec.registry.as_ref().map(|registry| &registry.url);
+    let document = contract::FilteredSumWorker {
+        name: format!("{}/{}", parent.namespace, parent.name),
+        kafka: contract::Kafka {
+            bootstrap_servers: settings.bootstrap_servers(kafka)?,
+            properties: Default::default(),
+        },
+        registry: contract::Registry { url: settings.registry_url(registry)? },
+        group: names.sum_group(),
+        input_topic: spec.input.topic.clone(),
+        filter: spec.filter.clone(),
+        field: spec.sum.field.clone(),
+        group_by: spec.sum.group_by.clone(),
+        output_topic: spec.output.topic.clone(),
+        dead_letter_topic: names.dead_letter_topic(),
+        commit_interval_ms: spec.commit_interval.as_millis(),
+    };
+    Ok(ValidFilteredSum { parent, document })
+}

@@ -1,0 +1,42 @@
+//! The operator's process: arguments, logs, signals, exit code.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use naru_operator::{run, settings::Settings};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let settings = Settings::parse();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).init();
+    // One TLS provider for all clients. A second installation is refused, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let stop = CancellationToken::new();
+    let stopper = stop.clone();
+    tokio::spawn(async move {
+        let (Ok(mut terminate), Ok(mut interrupt)) =
+            (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+        else {
+            return;
+        };
+        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+        stopper.cancel();
+    });
+    match run::run(settings, stop).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let mut causes = vec![error.to_string()];
+            let mut cause = std::error::Error::source(&error);
+            while let Some(inner) = cause {
+                causes.push(inner.to_string());
+                cause = inner.source();
+            }
+            tracing::error!(error = causes.join(": "), "stopped");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Starts everything, and stops it in order.
+
+use std::{sync::Arc, time::Duration};
+
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
+use kube::{
+    Api, Client,
+    runtime::{
+        events::{Recorder, Reporter},
+        watcher,
+    },
+};
+use naru_api::{FilteredSum, ScrapeJob, SinkConnector};
+use snafu::{ResultExt, Snafu};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    admin::{self, Gates},
+    autoscale,
+    controller::{self, Context},
+    filtered_sum,
+    kafka::Clusters,
+    metrics::Metrics,
+    scrape_job,
+    settings::Settings,
+    sink_connector,
+    targets::Targets,
+};
+
+/// Why the operator could not start.
+#[derive(Debug, Snafu)]
+pub enum Error {
+    #[snafu(display("failed to find a Kubernetes API server"))]
+    Connect { source: kube::Error },
+
+    #[snafu(display("failed to build the HTTP client"))]
+    Http { source: reqwest::Error },
+
+    #[snafu(display("failed to listen on {address}"))]
+    Listen { address: std::net::SocketAddr, source: std::io::Error },
+
+    #[snafu(display("the HTTP server stopped"))]
+    Serve { source: std::io::Error },
+}
+
+/// How long the operator, when told to stop, waits for what is under way.
+const DRAIN: Duration = Duration::from_secs(20);
+
+/// Runs the controllers, the autoscaler and the HTTP server until `stop`.
+pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), Error> {
+    let client = Client::try_default().await.context(ConnectSnafu)?;
+    let context = Arc::new(Context {
+        recorder: Recorder::new(client.clone(), Reporter { controller: "naru-operator".to_owned(), instance: None }),
+        client: client.clone(),
+        kafka: Arc::new(Clusters::default()),
+        http: http().context(HttpSnafu)?,
+        failures: Arc::default(),
+        metrics: Arc::default(),
+        settings: Arc::new(settings),
+    });
+    let gates = Arc::new(Gates::new(&[scrape_job::KIND, filtered_sum::KIND, sink_connector::KIND]));
+    let address = context.settings.listen;
+    let listener = TcpListener::bind(address).await.context(ListenSnafu { address })?;
+    tracing::info!(%address, "started");
+
+    let scrape_jobs = owning_workers(controller::of::<ScrapeJob>(&client), &client);
+    let filtered_sums = owning_workers(controller::of::<FilteredSum>(&client), &client);
+    let sink_connectors = controller::of::<SinkConnector>(&client);
+    let targets = Targets::new(&context.settings, scrape_jobs.store(), filtered_sums.store());
+    let listed = async {
+        tokio::join!(
+            controller::open_when_listed(scrape_jobs.store(), Arc::clone(&gates), scrape_job::KIND),
+            controller::open_when_listed(filtered_sums.store(), Arc::clone(&gates), filtered_sum::KIND),
+            controller::open_when_listed(sink_connectors.store(), Arc::clone(&gates), sink_connector::KIND),
+        );
+    };
+    let listed = stop.run_until_cancelled(listed);
+    let server = axum::serve(listener, admin::router(Arc::clone(&gates), Arc::clone(&context.metrics)))
+        .with_graceful_shutdown(stop.clone().cancelled_owned());
+    let work = async {
+        let (_, (), (), (), (), served) = tokio::join!(
+            listed,
+            controller::run(
+                scrape_job::KIND,
+                scrape_jobs,
+                scrape_job::reconcile,
+                Arc::clone(&context),
+                stop.clone()
+            ),
+            controller::run(
+                filtered_sum::KIND,
+                filtered_sums,
+                filtered_sum::reconcile,
+                Arc::clone(&context),
+                stop.clone()
+            ),
+            controller::run(
+                sink_connector::KIND,
+                sink_connectors,
+                sink_connector::reconcile,
+                Arc::clone(&context),
+                stop.clone()
+            ),
+            autoscale::run::run(Arc::clone(&context), move || targets.list(), stop.clone()),
+            server.into_future(),
+        );
+        served.context(ServeSnafu)
+    };
+    tokio::select! {
+        ended = work => ended,
+        () = too_late(&stop) => {
+            tracing::warn!("stopped with work under way; it is taken up again at the next start");
+            Ok(())
+        }
+    }
+}
+
+async fn too_late(stop: &CancellationToken) {
+    stop.cancelled().await;
+    tokio::time::sleep(DRAIN).await;
+}
+
+/// Changes of an owned ConfigMap or Deployment wake its owner. By resource version and not by generation: a
+/// Deployment's status changes without the latter.
+fn owning_workers<K>(controller: ControllerOf<K>, client: &Client) -> ControllerOf<K>
+where
+    K: kube::Resource<DynamicType = ()> + Clone + Send + Sync + std::fmt::Debug + serde::de::DeserializeOwned + 'static,
+{
+    let ours = watcher::Config::default().labels("app.kubernetes.io/managed-by=naru");
+    controller
+        .owns(Api::<Deployment>::all(client.clone()), ours.clone())
+        .owns(Api::<ConfigMap>::all(client.clone()), ours)
+}
+
+type ControllerOf<K> = kube::runtime::Controller<controller::Guarded<K>>;
+
+fn http() -> reqwest::Result<reqwest::Client> {
+    reqwest::Client::builder()
+        .user_agent(concat!("naru-operator/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(Duration::from_secs(2))
+        .timeout(Duration::from_secs(10))
+        .build()
+}

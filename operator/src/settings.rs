@@ -1,0 +1,68 @@
+//! What the operator was started with. No client in here: the pure phases take it.
+
+use std::{net::SocketAddr, time::Duration};
+
+use clap::Parser;
+
+use crate::controller::Error;
+
+/// Flags, each with an environment variable; the chart sets the latter.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "naru-operator", version, about = "Turns pipelines declared in YAML into workers and connectors.")]
+pub struct Settings {
+    /// Kafka brokers of resources that name none: host:port, separated by commas.
+    #[arg(long, env = "NARU_KAFKA_BOOTSTRAP_SERVERS")]
+    pub kafka_bootstrap_servers: Option<String>,
+    /// Schema registry (Confluent API) of resources that name none.
+    #[arg(long, env = "NARU_REGISTRY_URL")]
+    pub registry_url: Option<String>,
+    /// Kafka Connect of resources that name none.
+    #[arg(long, env = "NARU_CONNECT_URL")]
+    pub connect_url: Option<String>,
+    /// Image of the workers.
+    #[arg(long, env = "NARU_WORKER_IMAGE")]
+    pub worker_image: String,
+    /// `imagePullPolicy` of the workers.
+    #[arg(long, env = "NARU_WORKER_IMAGE_PULL_POLICY", default_value = "IfNotPresent")]
+    pub worker_image_pull_policy: String,
+    /// Log filter of the workers, as for the operator's own `RUST_LOG`.
+    #[arg(long, env = "NARU_WORKER_LOG", default_value = "info")]
+    pub worker_log: String,
+    /// Address for /livez, /readyz and /metrics.
+    #[arg(long, env = "NARU_LISTEN", default_value = "0.0.0.0:8080")]
+    pub listen: SocketAddr,
+    /// Time between two looks at the consumer lag.
+    #[arg(long, env = "NARU_AUTOSCALE_EVERY", default_value = "5s", value_parser = humantime::parse_duration)]
+    pub autoscale_every: Duration,
+    /// How long fewer workers must have been enough before there are fewer.
+    #[arg(long, env = "NARU_SCALE_IN_AFTER", default_value = "60s", value_parser = humantime::parse_duration)]
+    pub scale_in_after: Duration,
+    /// Time after which a resource is looked at although nothing told that it changed.
+    #[arg(long, env = "NARU_RESYNC", default_value = "30s", value_parser = humantime::parse_duration)]
+    pub resync: Duration,
+}
+
+impl Settings {
+    /// The brokers that a resource names, or the default ones.
+    pub fn bootstrap_servers(&self, own: Option<&String>) -> Result<String, Error> {
+        own.or(self.kafka_bootstrap_servers.as_ref())
+            .cloned()
+            .ok_or_else(|| missing("kafka.bootstrapServers", "defaults.kafka.bootstrapServers"))
+    }
+
+    /// The registry that a resource names, or the default one.
+    pub fn registry_url(&self, own: Option<&String>) -> Result<String, Error> {
+        own.or(self.registry_url.as_ref())
+            .cloned()
+            .ok_or_else(|| missing("registry.url", "defaults.registry.url"))
+    }
+
+    /// The Connect cluster that a resource names, or the default one.
+    pub fn connect_url(&self, own: Option<&String>) -> Result<String, Error> {
+        own.or(self.connect_url.as_ref()).cloned().ok_or_else(|| missing("connect.url", "defaults.connect.url"))
+    }
+}
+
+fn missing(field: &str, value: &str) -> Error {
+    Error::invalid(format!("spec.{field} is not set and there is no default: set it, or the chart's value {value}"))
+}

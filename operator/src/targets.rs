@@ -1,0 +1,97 @@
+//! What the autoscaler looks after: the workers of all ScrapeJobs and FilteredSums.
+
+use std::sync::Arc;
+
+use kube::{Resource, ResourceExt, runtime::reflector::Store};
+use naru_api::{FilteredSum, Scaling, ScrapeJob};
+
+use crate::{
+    autoscale::{Policy, run::Target},
+    controller::Guarded,
+    filtered_sum,
+    names::Names,
+    scrape_job,
+    settings::Settings,
+};
+
+/// Ranges that one fetcher is given where a ScrapeJob does not say.
+const RANGES_PER_FETCHER: i64 = 2;
+/// Records that one worker is given where a FilteredSum does not say.
+const RECORDS_PER_WORKER: i64 = 10_000;
+
+/// The resources as the controllers' watches know them.
+pub struct Targets {
+    settings: Arc<Settings>,
+    scrape_jobs: Store<Guarded<ScrapeJob>>,
+    filtered_sums: Store<Guarded<FilteredSum>>,
+}
+
+impl Targets {
+    pub fn new(
+        settings: &Arc<Settings>,
+        scrape_jobs: Store<Guarded<ScrapeJob>>,
+        filtered_sums: Store<Guarded<FilteredSum>>,
+    ) -> Self {
+        Self { settings: Arc::clone(settings), scrape_jobs, filtered_sums }
+    }
+
+    /// All resources that are not being deleted and whose spec says where Kafka is.
+    pub fn list(&self) -> Vec<Target> {
+        let jobs = self.scrape_jobs.state().into_iter().filter_map(|job| self.scrape_job(job.0.as_ref().ok()?));
+        let sums = self.filtered_sums.state().into_iter().filter_map(|sum| self.filtered_sum(sum.0.as_ref().ok()?));
+        jobs.chain(sums).collect()
+    }
+
+    fn scrape_job(&self, job: &ScrapeJob) -> Option<Target> {
+        let (namespace, name) = place(job)?;
+        let names = Names { namespace: &namespace, name: &name };
+        let own = job.spec.kafka.as_ref().map(|kafka| &kafka.bootstrap_servers);
+        let mut policy = self.policy(&job.spec.scaling, RANGES_PER_FETCHER);
+        policy.max_replicas = scrape_job::most_fetchers(&job.spec);
+        Some(Target {
+            kind: scrape_job::KIND,
+            reference: job.object_ref(&()),
+            deployment: names.fetcher(),
+            group: names.fetcher_group(),
+            topic: names.frontier_topic(),
+            bootstrap_servers: self.settings.bootstrap_servers(own).ok()?,
+            policy,
+            namespace: namespace.clone(),
+            name: name.clone(),
+        })
+    }
+
+    fn filtered_sum(&self, sum: &FilteredSum) -> Option<Target> {
+        let (namespace, name) = place(sum)?;
+        let names = Names { namespace: &namespace, name: &name };
+        let own = sum.spec.kafka.as_ref().map(|kafka| &kafka.bootstrap_servers);
+        Some(Target {
+            kind: filtered_sum::KIND,
+            reference: sum.object_ref(&()),
+            deployment: names.sum(),
+            group: names.sum_group(),
+            topic: sum.spec.input.topic.clone(),
+            bootstrap_servers: self.settings.bootstrap_servers(own).ok()?,
+            policy: self.policy(&sum.spec.scaling, RECORDS_PER_WORKER),
+            namespace: namespace.clone(),
+            name: name.clone(),
+        })
+    }
+
+    fn policy(&self, scaling: &Scaling, lag_per_replica: i64) -> Policy {
+        Policy {
+            min_replicas: scaling.min_replicas,
+            max_replicas: scaling.max_replicas,
+            lag_per_replica: scaling.lag_per_replica.unwrap_or(lag_per_replica),
+            scale_in_after: self.settings.scale_in_after,
+        }
+    }
+}
+
+/// Namespace and name of a resource that is to stay.
+fn place<K: Resource<DynamicType = ()>>(object: &K) -> Option<(String, String)> {
+    match object.meta().deletion_timestamp {
+        Some(_) => None,
+        None => Some((object.namespace()?, object.name_any())),
+    }
+}
