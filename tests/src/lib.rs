@@ -1,3 +1,7 @@
 //! What the tests across crates share.
 
+#![allow(clippy::panic, reason = "a helper of tests that cannot go on ends the test")]
+
+pub mod cluster;
+pub mod joongna;
 pub mod loopback;

@@ -1,0 +1,31 @@
+# `make` lists the targets.
+SHELL := /usr/bin/env bash
+.DEFAULT_GOAL := help
+.PHONY: help demo test unit e2e check generate install bench down clean-all
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: ## From nothing to the joongna pipeline on kind, checked against what the site says
+	@deploy/examples/joongna/demo
+
+test: ## Every test: checks, unit tests, real Kafka on loopback, the pipeline on kind
+	@tests/run all
+
+unit: ## The tests that need neither Kafka nor a cluster
+	@tests/run unit
+
+e2e: ## The tests on kind
+	@tests/run e2e
+
+check: ## Format, lints, licences, generated files, charts, scripts
+	@tests/check
+
+generate: ## Write crds/ and the charts' copies from operator/api
+	@cargo run --quiet --package naru-api --bin crdgen
+
+install: ## The operator of this tree on the kind cluster, with the stack it needs
+	@deploy/install
+
+down: ## Delete the kind cluster; what was built or fetched for it is kept
+	@deploy/cluster/down
