@@ -42,6 +42,7 @@ use cel::{
 use snafu::Snafu;
 
 pub use self::check::FUNCTIONS;
+pub use self::value::type_name;
 
 /// Most bytes of an expression.
 pub const MAX_LENGTH: usize = 4096;
@@ -166,7 +167,7 @@ impl Filter {
     pub fn matches(&self, record: &Value) -> Result<bool, EvaluateError> {
         let Value::Record(record) = record else {
             return NotARecordSnafu {
-                found: value::type_name(record),
+                found: type_name(record),
             }
             .fail();
         };

@@ -50,7 +50,7 @@ fn map<'r>(
 }
 
 /// What a value is called in messages: the name of its type in an Avro schema.
-pub(super) fn type_name(value: &Value) -> &'static str {
+pub fn type_name(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Boolean(_) => "boolean",

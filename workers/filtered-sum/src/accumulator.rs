@@ -1,0 +1,134 @@
+//! What is known of a set of records: how many there were, and their sum.
+
+use snafu::{OptionExt, Snafu, ensure};
+
+/// Largest magnitude of a sum: what the `decimal(38, 0)` of the output holds.
+pub const MAX_SUM: i128 = 10_i128.pow(38) - 1;
+
+/// The sum or a count has left the range of its field in the output.
+#[derive(Debug, PartialEq, Eq, Snafu)]
+#[snafu(display("the sum has more than 38 digits, or a count more than 63 bits"))]
+pub struct Overflow;
+
+/// Counts and the exact sum of a set of records. Sets are merged in any order with the same result.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Accumulator {
+    /// Records that passed the filter, those with null included.
+    pub count: i64,
+    /// Records that did not.
+    pub dropped: i64,
+    /// Records that could not be decoded or summed.
+    pub dead: i64,
+    /// Sum of the field over the records that passed; null adds nothing.
+    pub sum: i128,
+}
+
+impl Accumulator {
+    /// One record that passed the filter.
+    pub fn summed(value: Option<i64>) -> Self {
+        Self {
+            count: 1,
+            sum: value.map_or(0, i128::from),
+            ..Self::default()
+        }
+    }
+
+    /// One record that the filter dropped.
+    pub fn dropped() -> Self {
+        Self {
+            dropped: 1,
+            ..Self::default()
+        }
+    }
+
+    /// One record that became a dead letter.
+    pub fn dead() -> Self {
+        Self {
+            dead: 1,
+            ..Self::default()
+        }
+    }
+
+    /// The union of two sets that have no record in common.
+    pub fn merge(self, other: Self) -> Result<Self, Overflow> {
+        let sum = self.sum.checked_add(other.sum).context(OverflowSnafu)?;
+        ensure!(sum.abs() <= MAX_SUM, OverflowSnafu);
+        Ok(Self {
+            count: self.count.checked_add(other.count).context(OverflowSnafu)?,
+            dropped: self.dropped.checked_add(other.dropped).context(OverflowSnafu)?,
+            dead: self.dead.checked_add(other.dead).context(OverflowSnafu)?,
+            sum,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn any_accumulator() -> impl Strategy<Value = Accumulator> {
+        let count = 0..1_i64 << 40;
+        let sum = -(1_i128 << 100)..1_i128 << 100;
+        (count.clone(), count.clone(), count, sum).prop_map(|(count, dropped, dead, sum)| Accumulator {
+            count,
+            dropped,
+            dead,
+            sum,
+        })
+    }
+
+    fn fold(values: &[Option<i64>]) -> Accumulator {
+        values.iter().fold(Accumulator::default(), |all, value| {
+            all.merge(Accumulator::summed(*value)).unwrap()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn merging_is_commutative_and_associative_and_nothing_is_neutral(
+            a in any_accumulator(), b in any_accumulator(), c in any_accumulator(),
+        ) {
+            let merge = |a: Accumulator, b| a.merge(b).unwrap();
+            prop_assert_eq!(merge(a, b), merge(b, a));
+            prop_assert_eq!(merge(merge(a, b), c), merge(a, merge(b, c)));
+            prop_assert_eq!(merge(a, Accumulator::default()), a);
+        }
+
+        #[test]
+        fn the_sum_is_that_of_unbounded_integers_however_the_records_are_split(
+            values in prop::collection::vec(any::<Option<i64>>(), 0..50), at in any::<prop::sample::Index>(),
+        ) {
+            let (left, right) = values.split_at(at.index(values.len() + 1));
+            let all = fold(&values);
+            prop_assert_eq!(fold(left).merge(fold(right)), Ok(all));
+            prop_assert_eq!(all.sum, values.iter().flatten().map(|value| i128::from(*value)).sum::<i128>());
+            prop_assert_eq!(all.count, i64::try_from(values.len()).unwrap());
+        }
+    }
+
+    #[test]
+    fn null_is_counted_and_adds_nothing() {
+        let null = Accumulator::summed(None);
+        assert_eq!((null.count, null.sum), (1, 0));
+    }
+
+    #[test]
+    fn a_sum_or_count_out_of_range_is_an_error() {
+        let sum = |sum| Accumulator {
+            sum,
+            ..Accumulator::default()
+        };
+        assert_eq!(sum(MAX_SUM).merge(sum(1)), Err(Overflow));
+        assert_eq!(sum(-MAX_SUM).merge(sum(-1)), Err(Overflow));
+        assert_eq!(sum(i128::MAX).merge(sum(i128::MAX)), Err(Overflow));
+        assert_eq!(sum(MAX_SUM - 1).merge(sum(1)), Ok(sum(MAX_SUM)));
+        assert_eq!(sum(-MAX_SUM).merge(sum(MAX_SUM)), Ok(sum(0)));
+        let dropped = Accumulator {
+            dropped: i64::MAX,
+            ..Accumulator::default()
+        };
+        assert_eq!(dropped.merge(Accumulator::dropped()), Err(Overflow));
+    }
+}

@@ -1,0 +1,240 @@
+//! The totals of one input partition: a function of the records before an offset.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use snafu::{ResultExt, Snafu};
+
+use crate::accumulator::{Accumulator, Overflow};
+use crate::total::{Scope, Total};
+
+/// What a record is to the sum.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It passed the filter. `group` is `None` when nothing is grouped, `value` when the field is null.
+    Summed {
+        group: Option<String>,
+        value: Option<i64>,
+    },
+    /// The filter dropped it, or it is a tombstone: there is nothing to add.
+    Dropped,
+    /// It goes to the dead letter topic.
+    Dead,
+}
+
+/// The record at `offset` cannot be added.
+#[derive(Debug, PartialEq, Eq, Snafu)]
+#[snafu(display("the record at offset {offset} of partition {partition} does not fit into its total"))]
+pub struct ApplyError {
+    source: Overflow,
+    partition: i32,
+    offset: i64,
+}
+
+/// The totals of one input partition, and which of them the output topic does not hold yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionTotals {
+    partition: i32,
+    next_offset: i64,
+    all: Accumulator,
+    groups: BTreeMap<String, Accumulator>,
+    changed: bool,
+    changed_groups: BTreeSet<String>,
+}
+
+impl PartitionTotals {
+    /// Of a partition that nobody has read before. It counts as changed: a partition has a record in the output
+    /// topic from its first commit on, even if nothing has arrived.
+    pub fn fresh(partition: i32, next_offset: i64) -> Self {
+        Self {
+            changed: true,
+            ..Self::restored(partition, next_offset, Accumulator::default(), BTreeMap::new())
+        }
+    }
+
+    /// As the output topic holds them.
+    pub fn restored(
+        partition: i32,
+        next_offset: i64,
+        all: Accumulator,
+        groups: BTreeMap<String, Accumulator>,
+    ) -> Self {
+        Self {
+            partition,
+            next_offset,
+            all,
+            groups,
+            changed: false,
+            changed_groups: BTreeSet::new(),
+        }
+    }
+
+    /// First offset that is not covered: what is to be committed.
+    pub fn next_offset(&self) -> i64 {
+        self.next_offset
+    }
+
+    /// Whether there is something to commit.
+    pub fn is_changed(&self) -> bool {
+        self.changed
+    }
+
+    /// Adds the record at `offset`; false if it is covered already. After an error nothing has changed.
+    /// Offsets between records belong to transaction markers and to records that compaction removed.
+    pub fn apply(&mut self, offset: i64, outcome: Outcome) -> Result<bool, ApplyError> {
+        if offset < self.next_offset {
+            return Ok(false);
+        }
+        let partition = self.partition;
+        let (group, one) = match outcome {
+            Outcome::Summed { group, value } => (group, Accumulator::summed(value)),
+            Outcome::Dropped => (None, Accumulator::dropped()),
+            Outcome::Dead => (None, Accumulator::dead()),
+        };
+        let all = self.all.merge(one).context(ApplySnafu { partition, offset })?;
+        if let Some(group) = group {
+            let before = self.groups.get(&group).copied().unwrap_or_default();
+            let after = before.merge(one).context(ApplySnafu { partition, offset })?;
+            self.groups.insert(group.clone(), after);
+            self.changed_groups.insert(group);
+        }
+        self.all = all;
+        self.next_offset = offset + 1;
+        self.changed = true;
+        Ok(true)
+    }
+
+    /// The totals that changed since [`Self::committed`], that of the whole partition last: whoever reads it has
+    /// read the groups that belong to it.
+    pub fn changes(&self) -> impl Iterator<Item = Total> {
+        let groups = self
+            .changed_groups
+            .iter()
+            .map(|group| (Some(group.clone()), self.groups[group]));
+        let all = self.changed.then_some((None, self.all));
+        groups.chain(all).map(|(group, accumulator)| Total {
+            scope: Scope::Partition {
+                partition: self.partition,
+                next_offset: self.next_offset,
+            },
+            group,
+            accumulator,
+        })
+    }
+
+    /// The output topic holds all of this.
+    pub fn committed(&mut self) {
+        self.changed = false;
+        self.changed_groups.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::accumulator::MAX_SUM;
+
+    fn summed(group: &str, value: i64) -> Outcome {
+        Outcome::Summed {
+            group: Some(group.to_owned()),
+            value: Some(value),
+        }
+    }
+
+    fn any_outcome() -> impl Strategy<Value = Outcome> {
+        prop_oneof![
+            (prop::option::of("[ab]"), any::<Option<i64>>())
+                .prop_map(|(group, value)| Outcome::Summed { group, value }),
+            Just(Outcome::Dropped),
+            Just(Outcome::Dead),
+        ]
+    }
+
+    #[test]
+    fn only_what_changed_is_written_and_the_whole_partition_last() {
+        let mut totals = PartitionTotals::fresh(2, 10);
+        for (offset, outcome) in [(10, summed("a", 5)), (11, summed("b", 7)), (13, Outcome::Dropped)] {
+            assert_eq!(totals.apply(offset, outcome), Ok(true));
+        }
+        let written = totals
+            .changes()
+            .map(|total| (total.id(), total.accumulator.sum))
+            .collect::<Vec<_>>();
+        let ids = ["partition-2/a", "partition-2/b", "partition-2"].map(str::to_owned);
+        assert_eq!(written, ids.into_iter().zip([5, 7, 12]).collect::<Vec<_>>());
+
+        totals.committed();
+        assert_eq!((totals.is_changed(), totals.changes().count()), (false, 0));
+        totals.apply(14, summed("b", 1)).unwrap();
+        assert_eq!(
+            totals.changes().map(|total| total.id()).collect::<Vec<_>>(),
+            ["partition-2/b", "partition-2"]
+        );
+        assert_eq!(totals.next_offset(), 15);
+    }
+
+    #[test]
+    fn a_partition_without_records_has_a_total_too() {
+        let totals = PartitionTotals::fresh(0, 42);
+        let total = totals.changes().next().unwrap();
+        assert_eq!(
+            total.scope,
+            Scope::Partition {
+                partition: 0,
+                next_offset: 42
+            }
+        );
+        assert_eq!(total.accumulator, Accumulator::default());
+    }
+
+    #[test]
+    fn a_record_that_is_covered_already_is_not_added_again() {
+        let mut totals = PartitionTotals::restored(0, 5, Accumulator::default(), BTreeMap::new());
+        let before = totals.clone();
+        assert_eq!(totals.apply(4, summed("a", 1)), Ok(false));
+        assert_eq!(totals, before);
+    }
+
+    #[test]
+    fn a_record_that_does_not_fit_changes_nothing_and_is_named() {
+        let full = Accumulator {
+            sum: MAX_SUM,
+            ..Accumulator::default()
+        };
+        let mut totals = PartitionTotals::restored(3, 5, full, BTreeMap::new());
+        let before = totals.clone();
+        let error = totals.apply(8, summed("a", 1)).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the record at offset 8 of partition 3 does not fit into its total"
+        );
+        assert_eq!(totals, before);
+        assert_eq!(totals.apply(8, summed("a", -1)), Ok(true));
+    }
+
+    proptest! {
+        #[test]
+        fn a_restart_anywhere_gives_the_same_totals(
+            outcomes in prop::collection::vec(any_outcome(), 0..40), at in any::<prop::sample::Index>(),
+        ) {
+            let apply = |totals: &mut PartitionTotals, from: usize, outcomes: &[Outcome]| {
+                for (index, outcome) in outcomes.iter().enumerate() {
+                    totals.apply(i64::try_from(from + index).unwrap(), outcome.clone()).unwrap();
+                }
+            };
+            let mut straight = PartitionTotals::fresh(0, 0);
+            apply(&mut straight, 0, &outcomes);
+
+            let at = at.index(outcomes.len() + 1);
+            let mut first = PartitionTotals::fresh(0, 0);
+            apply(&mut first, 0, &outcomes[..at]);
+            let mut second = PartitionTotals::restored(0, first.next_offset, first.all, first.groups);
+            apply(&mut second, at, &outcomes[at..]);
+
+            prop_assert_eq!((second.next_offset, second.all, &second.groups), (straight.next_offset, straight.all, &straight.groups));
+            let grouped = second.groups.values().try_fold(Accumulator::default(), |all, group| all.merge(*group)).unwrap();
+            prop_assert!(grouped.count <= second.all.count);
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! The records of the output topic.
+//!
+//! Every record is the state of one total after a transaction; the newest record of an id is the total, so the
+//! topic is compacted and a sink upserts. The fields are plain columns: no arrays, no maps.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use apache_avro::reader::datum::GenericDatumReader;
+use apache_avro::types::Value;
+use apache_avro::writer::datum::GenericDatumWriter;
+use apache_avro::{Decimal, Schema};
+use naru_worker_core::avro::wire;
+use snafu::{OptionExt, ResultExt, Snafu, ensure};
+
+use crate::accumulator::{Accumulator, MAX_SUM};
+
+/// The schema that is registered under `<output topic>-value`.
+pub const SCHEMA: &str = include_str!("total.avsc");
+
+static PARSED: LazyLock<Schema> =
+    LazyLock::new(|| Schema::parse_str(SCHEMA).expect("the schema is parsed by a test"));
+
+/// Next offset of the input that a total does not cover yet, by partition.
+pub type Offsets = BTreeMap<i32, i64>;
+
+/// Why a record of the output topic is not a total.
+#[derive(Debug, Snafu)]
+pub enum TotalError {
+    #[snafu(display("it cannot be coded as a total"))]
+    Avro { source: Box<apache_avro::Error> },
+    #[snafu(display("its field {field:?} is missing or has a value that no total has"))]
+    Field { field: &'static str },
+}
+
+/// Which records a total covers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// The records of one partition before `next_offset`.
+    Partition { partition: i32, next_offset: i64 },
+    /// The records of all partitions before these offsets.
+    Overall { offsets: Offsets },
+}
+
+/// One total: of all records of its scope, or of one group of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Total {
+    pub scope: Scope,
+    /// See [`crate::group`]. `None`: all records of the scope, whatever their group.
+    pub group: Option<String>,
+    /// A group has no `dropped` and no `dead`: what does not pass is not looked at further.
+    pub accumulator: Accumulator,
+}
+
+impl Total {
+    /// The record's key: `partition-0`, `partition-0/GROUP`, `total` or `total/GROUP`.
+    pub fn id(&self) -> String {
+        let mut id = match &self.scope {
+            Scope::Partition { partition, .. } => format!("partition-{partition}"),
+            Scope::Overall { .. } => "total".to_owned(),
+        };
+        if let Some(group) = &self.group {
+            id.push('/');
+            id.push_str(group);
+        }
+        id
+    }
+
+    /// The record's value: framed Avro.
+    pub fn encode(&self, schema_id: u32) -> Result<Vec<u8>, TotalError> {
+        let (scope, partition, next_offset, offsets) = match &self.scope {
+            Scope::Partition {
+                partition,
+                next_offset,
+            } => ("partition", Some(*partition), Some(*next_offset), None),
+            Scope::Overall { offsets } => ("total", None, None, Some(format_offsets(offsets))),
+        };
+        let Accumulator {
+            count,
+            dropped,
+            dead,
+            sum,
+        } = self.accumulator;
+        let value = Value::Record(vec![
+            ("id".to_owned(), Value::String(self.id())),
+            ("scope".to_owned(), Value::String(scope.to_owned())),
+            ("partition".to_owned(), nullable(partition.map(Value::Int))),
+            (
+                "grouping".to_owned(),
+                nullable(self.group.clone().map(Value::String)),
+            ),
+            ("sum".to_owned(), Value::Decimal(Decimal::from(sum.to_be_bytes()))),
+            ("count".to_owned(), Value::Long(count)),
+            ("dropped".to_owned(), Value::Long(dropped)),
+            ("dead".to_owned(), Value::Long(dead)),
+            ("nextOffset".to_owned(), nullable(next_offset.map(Value::Long))),
+            ("offsets".to_owned(), nullable(offsets.map(Value::String))),
+        ]);
+        let datum = GenericDatumWriter::builder(&PARSED)
+            .build()
+            .and_then(|writer| writer.write_value_to_vec(value))
+            .map_err(Box::new)
+            .context(AvroSnafu)?;
+        Ok(wire::encode(schema_id, &datum))
+    }
+
+    /// `datum` was written with the schema `writer`, which may be another version of [`SCHEMA`].
+    pub fn decode(writer: &Schema, mut datum: &[u8]) -> Result<Self, TotalError> {
+        let value = GenericDatumReader::builder(writer)
+            .reader_schema(&PARSED)
+            .build()
+            .and_then(|reader| reader.read_value(&mut datum))
+            .map_err(Box::new)
+            .context(AvroSnafu)?;
+        let Value::Record(fields) = value else {
+            return FieldSnafu { field: "id" }.fail();
+        };
+        let mut fields = fields
+            .into_iter()
+            .map(|(name, value)| (name, plain(value)))
+            .collect::<BTreeMap<_, _>>();
+        let mut take = |field: &'static str| fields.remove(field).context(FieldSnafu { field });
+        let accumulator = Accumulator {
+            count: long(&take("count")?).context(FieldSnafu { field: "count" })?,
+            dropped: long(&take("dropped")?).context(FieldSnafu { field: "dropped" })?,
+            dead: long(&take("dead")?).context(FieldSnafu { field: "dead" })?,
+            sum: integer(&take("sum")?).context(FieldSnafu { field: "sum" })?,
+        };
+        let group = match take("grouping")? {
+            Value::String(group) => Some(group),
+            _ => None,
+        };
+        let scope = match (
+            take("scope")?,
+            take("partition")?,
+            take("nextOffset")?,
+            take("offsets")?,
+        ) {
+            (Value::String(scope), Value::Int(partition), Value::Long(next_offset), _)
+                if scope == "partition" =>
+            {
+                Scope::Partition {
+                    partition,
+                    next_offset,
+                }
+            }
+            (Value::String(scope), _, _, Value::String(offsets)) if scope == "total" => {
+                let offsets = parse_offsets(&offsets).context(FieldSnafu { field: "offsets" })?;
+                Scope::Overall { offsets }
+            }
+            _ => return FieldSnafu { field: "scope" }.fail(),
+        };
+        let total = Self {
+            scope,
+            group,
+            accumulator,
+        };
+        ensure!(
+            take("id")? == Value::String(total.id()),
+            FieldSnafu { field: "id" }
+        );
+        Ok(total)
+    }
+}
+
+/// `0:123,1:456`: partition 0 is covered before offset 123, partition 1 before offset 456.
+fn format_offsets(offsets: &Offsets) -> String {
+    let pairs = offsets
+        .iter()
+        .map(|(partition, offset)| format!("{partition}:{offset}"));
+    pairs.collect::<Vec<_>>().join(",")
+}
+
+fn parse_offsets(text: &str) -> Option<Offsets> {
+    let pair = |pair: &str| {
+        let (partition, offset) = pair.split_once(':')?;
+        Some((partition.parse().ok()?, offset.parse().ok()?))
+    };
+    text.split(',')
+        .filter(|text| !text.is_empty())
+        .map(pair)
+        .collect()
+}
+
+fn nullable(value: Option<Value>) -> Value {
+    match value {
+        None => Value::Union(0, Box::new(Value::Null)),
+        Some(value) => Value::Union(1, Box::new(value)),
+    }
+}
+
+fn plain(value: Value) -> Value {
+    match value {
+        Value::Union(_, value) => *value,
+        value => value,
+    }
+}
+
+fn long(value: &Value) -> Option<i64> {
+    match value {
+        Value::Long(value) if *value >= 0 => Some(*value),
+        _ => None,
+    }
+}
+
+fn integer(value: &Value) -> Option<i128> {
+    let Value::Decimal(value) = value else { return None };
+    let bytes = Vec::<u8>::try_from(value).ok()?;
+    let sign = if bytes.first()? & 0x80 == 0 { 0 } else { 0xff };
+    let (padding, digits) = bytes.split_at(bytes.len().saturating_sub(16));
+    let mut wide = [sign; 16];
+    wide[16 - digits.len()..].copy_from_slice(digits);
+    let value = i128::from_be_bytes(wide);
+    (padding.iter().all(|byte| *byte == sign) && value.checked_abs()? <= MAX_SUM).then_some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn round_trip(total: &Total) -> Total {
+        let value = total.encode(7).unwrap();
+        let (schema_id, datum) = wire::decode(&value).unwrap();
+        assert_eq!(schema_id, 7);
+        Total::decode(&PARSED, datum).unwrap()
+    }
+
+    fn any_total() -> impl Strategy<Value = Total> {
+        let offsets = prop::collection::btree_map(0..5_i32, 0..i64::MAX, 0..4);
+        let scope = prop_oneof![
+            (0..i32::MAX, 0..i64::MAX).prop_map(|(partition, next_offset)| Scope::Partition {
+                partition,
+                next_offset
+            }),
+            offsets.prop_map(|offsets| Scope::Overall { offsets }),
+        ];
+        let counts = (0..=i64::MAX, 0..=i64::MAX, 0..=i64::MAX);
+        let sum = prop_oneof![-MAX_SUM..=MAX_SUM, -300..300_i128];
+        (scope, any::<Option<String>>(), counts, sum).prop_map(
+            |(scope, group, (count, dropped, dead), sum)| Total {
+                scope,
+                group,
+                accumulator: Accumulator {
+                    count,
+                    dropped,
+                    dead,
+                    sum,
+                },
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_written_is_read(total in any_total()) {
+            prop_assert_eq!(round_trip(&total), total);
+        }
+
+        #[test]
+        fn no_bytes_are_read_otherwise_than_as_a_total_or_an_error(bytes: Vec<u8>) {
+            let _ = Total::decode(&PARSED, &bytes);
+        }
+    }
+
+    #[test]
+    fn ids_name_scope_and_group() {
+        let total = |scope: &Scope, group: Option<&str>| Total {
+            scope: scope.clone(),
+            group: group.map(str::to_owned),
+            accumulator: Accumulator::default(),
+        };
+        let partition = Scope::Partition {
+            partition: 3,
+            next_offset: 9,
+        };
+        let overall = Scope::Overall {
+            offsets: Offsets::from([(0, 123), (1, 456)]),
+        };
+        assert_eq!(total(&partition, None).id(), "partition-3");
+        assert_eq!(total(&partition, Some("Seoul|\\N")).id(), "partition-3/Seoul|\\N");
+        assert_eq!(total(&overall, None).id(), "total");
+        assert_eq!(total(&overall, Some("")).id(), "total/");
+        let Scope::Overall { offsets } = overall else {
+            unreachable!()
+        };
+        assert_eq!(format_offsets(&offsets), "0:123,1:456");
+    }
+
+    #[test]
+    fn a_sum_out_of_range_is_not_a_total() {
+        for bytes in [vec![0x7f; 16], [vec![1], vec![0; 16]].concat()] {
+            assert_eq!(integer(&Value::Decimal(Decimal::from(bytes))), None);
+        }
+    }
+}
