@@ -45,22 +45,42 @@ pub struct Observed {
 impl Observed {
     /// The condition holds.
     pub fn holds(condition_type: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { condition_type, holds: Some(true), reason, message: message.into() }
+        Self {
+            condition_type,
+            holds: Some(true),
+            reason,
+            message: message.into(),
+        }
     }
 
     /// The condition does not hold.
     pub fn fails(condition_type: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { condition_type, holds: Some(false), reason, message: message.into() }
+        Self {
+            condition_type,
+            holds: Some(false),
+            reason,
+            message: message.into(),
+        }
     }
 
     /// It could not be found out.
     pub fn unknown(condition_type: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { condition_type, holds: None, reason, message: message.into() }
+        Self {
+            condition_type,
+            holds: None,
+            reason,
+            message: message.into(),
+        }
     }
 }
 
 /// The conditions after an observation: `lastTransitionTime` moves only where the status changes.
-pub fn merge(before: &[Condition], observed: &[Observed], generation: Option<i64>, now: Timestamp) -> Vec<Condition> {
+pub fn merge(
+    before: &[Condition],
+    observed: &[Observed],
+    generation: Option<i64>,
+    now: Timestamp,
+) -> Vec<Condition> {
     observed
         .iter()
         .map(|observed| {
@@ -98,7 +118,10 @@ mod tests {
         let three = merge(&two, &[Observed::holds(READY, "Running", "c")], Some(2), later);
         assert_eq!(one[0].last_transition_time, "2026-01-01T00:00:00Z");
         assert_eq!(two[0].last_transition_time, "2026-01-01T00:00:00Z");
-        assert_eq!((two[0].reason.as_str(), two[0].observed_generation), ("Broken", Some(2)));
+        assert_eq!(
+            (two[0].reason.as_str(), two[0].observed_generation),
+            ("Broken", Some(2))
+        );
         assert_eq!(three[0].last_transition_time, "2026-01-02T00:00:00Z");
     }
 }

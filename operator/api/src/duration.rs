@@ -23,7 +23,9 @@ impl TryFrom<String> for Duration {
     fn try_from(text: String) -> Result<Self, String> {
         match humantime::parse_duration(&text) {
             Ok(length) => Ok(Self(text, length)),
-            Err(error) => Err(format!("{text:?} is not a duration such as \"30s\" or \"1m30s\": {error}")),
+            Err(error) => Err(format!(
+                "{text:?} is not a duration such as \"30s\" or \"1m30s\": {error}"
+            )),
         }
     }
 }

@@ -9,7 +9,10 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 pub struct KafkaEndpoint {
     /// `host:port` of one or more brokers, separated by commas.
-    #[schemars(length(max = 1024), regex(pattern = r"^[^\s,:]+:[0-9]{1,5}(,[^\s,:]+:[0-9]{1,5})*$"))]
+    #[schemars(
+        length(max = 1024),
+        regex(pattern = r"^[^\s,:]+:[0-9]{1,5}(,[^\s,:]+:[0-9]{1,5})*$")
+    )]
     pub bootstrap_servers: String,
 }
 

@@ -4,7 +4,10 @@
 //! CEL rules); what it cannot see (selectors, filters, whether a topic exists), the operator reports in a
 //! condition.
 
-#![allow(unreachable_pub, reason = "the schema derive repeats each struct inside a function")]
+#![allow(
+    unreachable_pub,
+    reason = "the schema derive repeats each struct inside a function"
+)]
 
 pub mod condition;
 mod duration;
@@ -25,8 +28,8 @@ use kube::CustomResourceExt;
 pub use naru_rules::extract::{Field, FieldType, Source as FieldSource};
 pub use scaling::Scaling;
 pub use scrape_job::{
-    ExponentialRetry, Extract, FixedRetry, Head, PageSource, Politeness, RecordOutput, Retry, Robots, ScrapeJob,
-    ScrapeJobSpec, ScrapeJobStatus, Sitemap, Start,
+    ExponentialRetry, Extract, FixedRetry, Head, PageSource, Politeness, RecordOutput, Retry, Robots,
+    ScrapeJob, ScrapeJobSpec, ScrapeJobStatus, Sitemap, Start,
 };
 pub use sink_connector::{
     MysqlSink, SecretKey, SinkConnector, SinkConnectorSpec, SinkConnectorStatus, TaskCounts,
@@ -53,7 +56,10 @@ pub fn manifests() -> impl Iterator<Item = (String, String)> {
     definitions().into_iter().flat_map(|(file, definition)| {
         [
             (format!("crds/{file}"), manifest(&definition)),
-            (format!("charts/naru-crds/templates/{file}"), chart_template(definition)),
+            (
+                format!("charts/naru-crds/templates/{file}"),
+                chart_template(definition),
+            ),
         ]
     })
 }
@@ -67,7 +73,11 @@ fn manifest(definition: &CustomResourceDefinition) -> String {
 /// must not start an action of the template.
 fn chart_template(mut definition: CustomResourceDefinition) -> String {
     let keep = ("helm.sh/resource-policy".to_owned(), "keep".to_owned());
-    definition.metadata.annotations.get_or_insert_default().extend([keep]);
+    definition
+        .metadata
+        .annotations
+        .get_or_insert_default()
+        .extend([keep]);
     manifest(&definition).replace("{{", r#"{{ "{{" }}"#)
 }
 
@@ -80,7 +90,10 @@ mod tests {
         let mut definition = FilteredSum::crd();
         definition.spec.versions[0].name = "{{{x}}}".to_owned();
         let template = chart_template(definition);
-        assert!(template.contains("  annotations:\n    helm.sh/resource-policy: keep\n"), "{template}");
+        assert!(
+            template.contains("  annotations:\n    helm.sh/resource-policy: keep\n"),
+            "{template}"
+        );
         assert!(template.contains(r#"name: '{{ "{{" }}{x}}}'"#), "{template}");
     }
 }

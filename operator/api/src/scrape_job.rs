@@ -97,10 +97,13 @@ impl TryFrom<serde_json::Value> for Start {
     type Error = String;
 
     fn try_from(value: serde_json::Value) -> Result<Self, String> {
-        match (value.as_u64(), value.as_str()) {
-            (Some(id), _) => Ok(Self::Id(id)),
-            (_, Some("latest")) => Ok(Self::Latest),
-            _ => Err(format!("start is {value}, expected \"latest\" or an id such as 1")),
+        let text = value.as_str();
+        match value.as_u64().or_else(|| text?.parse().ok()) {
+            Some(id) => Ok(Self::Id(id)),
+            None if text == Some("latest") => Ok(Self::Latest),
+            None => Err(format!(
+                "start is {value}, expected \"latest\" or an id such as 1"
+            )),
         }
     }
 }
@@ -127,7 +130,7 @@ impl JsonSchema for Start {
         json_schema!({
             "x-kubernetes-int-or-string": true,
             "x-kubernetes-validations": [{
-                "rule": "type(self) == int ? self >= 0 : self == 'latest'",
+                "rule": "string(self).matches('^([0-9]{1,18}|latest)$')",
                 "message": "must be \"latest\" or an id, a whole number that is not negative",
             }],
         })
@@ -247,7 +250,10 @@ pub struct FixedRetry {
 
 impl Default for FixedRetry {
     fn default() -> Self {
-        Self { times: 3, delay: literal("1s") }
+        Self {
+            times: 3,
+            delay: literal("1s"),
+        }
     }
 }
 
@@ -265,7 +271,11 @@ pub struct ExponentialRetry {
 
 impl Default for ExponentialRetry {
     fn default() -> Self {
-        Self { times: 5, base: literal("2s"), max: literal("5m") }
+        Self {
+            times: 5,
+            base: literal("2s"),
+            max: literal("5m"),
+        }
     }
 }
 

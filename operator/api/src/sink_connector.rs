@@ -6,7 +6,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{ConnectEndpoint, Condition, KafkaEndpoint};
+use crate::{Condition, ConnectEndpoint, KafkaEndpoint};
 
 /// Stores the records of topics: a typed section for a common store, or `class` and `config` for any connector
 /// that the Connect cluster has.
@@ -21,13 +21,26 @@ use crate::{ConnectEndpoint, Condition, KafkaEndpoint};
     category = "naru",
     cel,
     doc = "Registers a sink connector with Kafka Connect and keeps it right.",
-    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
-    printcolumn(name = "Status", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
+    ),
+    printcolumn(
+        name = "Status",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason"
+    ),
     printcolumn(name = "Tasks", type_ = "integer", json_path = ".status.tasks.running"),
     printcolumn(name = "Failed", type_ = "integer", json_path = ".status.tasks.failed"),
     printcolumn(name = "Topics", type_ = "string", json_path = ".spec.topics"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = "1"),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].message",
+        priority = "1"
+    )
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -36,7 +49,10 @@ use crate::{ConnectEndpoint, Condition, KafkaEndpoint};
 )]
 pub struct SinkConnectorSpec {
     /// Topics whose records are stored. They must exist.
-    #[schemars(length(min = 1, max = 100), inner(length(min = 1, max = 200), regex(pattern = r"^[a-zA-Z0-9._-]+$")))]
+    #[schemars(
+        length(min = 1, max = 100),
+        inner(length(min = 1, max = 200), regex(pattern = r"^[a-zA-Z0-9._-]+$"))
+    )]
     pub topics: Vec<String>,
     /// Most tasks that share the work. More than the partitions of the topics are of no use.
     #[serde(default = "SinkConnectorSpec::default_tasks_max")]
