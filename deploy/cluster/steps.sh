@@ -7,11 +7,10 @@ FOLDER=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$FOLDER/env"
 mkdir -p "$NARU_CACHE/bin" "$NARU_CACHE/log" "$NARU_CACHE/tools"
 
-# shellcheck disable=SC2034 # read by the scripts that source this file
-CLUSTER=naru
-# shellcheck disable=SC2034
-NODE=$CLUSTER-control-plane
 KIND_CONFIG=$FOLDER/../../kind-config.yaml
+CLUSTER=$(sed -n 's/^name: *//p' "$KIND_CONFIG")
+# shellcheck disable=SC2034 # these are read by the scripts that source this file
+NODE=$CLUSTER-control-plane
 NODE_IMAGE=$(sed -n 's/^ *image: *//p' "$KIND_CONFIG" | head -n 1)
 # shellcheck disable=SC2034
 KUBERNETES=${NODE_IMAGE##*:v}
