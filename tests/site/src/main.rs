@@ -1,6 +1,10 @@
 //! The marketplace as a program: serves until SIGTERM or ctrl-c.
 
-use std::{net::SocketAddr, process::ExitCode};
+use std::{
+    io::{IsTerminal, stdout},
+    net::SocketAddr,
+    process::ExitCode,
+};
 
 use clap::Parser;
 use naru_site::{Config, serve};
@@ -31,7 +35,10 @@ async fn main() -> ExitCode {
     let filter = EnvFilter::builder()
         .with_default_directive(Level::INFO.into())
         .from_env_lossy();
-    tracing_subscriber::fmt().with_env_filter(filter).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(stdout().is_terminal())
+        .init();
     match run(arguments).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

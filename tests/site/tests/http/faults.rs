@@ -113,6 +113,11 @@ async fn faults_spare_what_is_not_a_product_page_and_end_when_removed() {
     for other in ["/robots.txt", "/sitemap-recent-product-index.xml.gz", "/truth"] {
         assert_eq!(site.get(other).await.status(), 200);
     }
+    assert_eq!(
+        site.get("/product/1101").await.status(),
+        404,
+        "beyond the newest id"
+    );
     let removed = site.client.delete(site.url("/faults")).send().await.unwrap();
     assert_eq!(removed.status(), 204);
     assert_eq!(site.get(&path).await.status(), 200);

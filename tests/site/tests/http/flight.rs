@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use regex::Regex;
+use scraper::{Html, Selector};
 use serde_json::Value;
 
 /// The rows that are JSON, with their references to text rows replaced by the texts.
@@ -41,9 +41,16 @@ fn stream(html: &str) -> String {
 }
 
 fn parts(html: &str) -> Vec<String> {
-    let push = Regex::new(r"self\.__next_f\.push\((\[1,.*?\])\)</script>").unwrap();
-    push.captures_iter(html)
-        .map(|found| serde_json::from_str::<(u8, String)>(&found[1]).unwrap().1)
+    let scripts = Selector::parse("script").unwrap();
+    let document = Html::parse_document(html);
+    let scripts = document
+        .select(&scripts)
+        .map(|script| script.text().collect::<String>());
+    scripts
+        .filter_map(|script| {
+            let part = script.strip_prefix("self.__next_f.push(")?.strip_suffix(")")?;
+            Some(serde_json::from_str::<(u8, String)>(part).unwrap().1)
+        })
         .collect()
 }
 
@@ -59,6 +66,12 @@ fn resolve(value: &mut Value, texts: &HashMap<String, String>) {
                 *text = long.clone();
             } else if text.starts_with("$$") {
                 text.remove(0);
+            } else if text.starts_with('$') {
+                let known = matches!(
+                    text.as_str(),
+                    "$" | "$undefined" | "$L2" | "$L3" | "$L22" | "$Sreact.fragment"
+                );
+                assert!(known, "a reference to nothing: {text}");
             }
         }
         Value::Array(values) => values.iter_mut().for_each(|value| resolve(value, texts)),
