@@ -1,8 +1,17 @@
 //! The operator's own HTTP server: health and metrics.
 
-use std::sync::{Arc, atomic::{AtomicBool, Ordering}};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
-use axum::{Router, extract::State, http::{StatusCode, header}, response::IntoResponse, routing::get};
+use axum::{
+    Router,
+    extract::State,
+    http::{StatusCode, header},
+    response::IntoResponse,
+    routing::get,
+};
 
 use crate::metrics::Metrics;
 
@@ -24,7 +33,11 @@ impl Gates {
     }
 
     fn closed(&self) -> Vec<&'static str> {
-        self.0.iter().filter(|(_, open)| !open.load(Ordering::Relaxed)).map(|(name, _)| *name).collect()
+        self.0
+            .iter()
+            .filter(|(_, open)| !open.load(Ordering::Relaxed))
+            .map(|(name, _)| *name)
+            .collect()
     }
 }
 
@@ -44,10 +57,19 @@ async fn ready(State((gates, _)): State<Shared>) -> impl IntoResponse {
     if closed.is_empty() {
         (StatusCode::OK, "ok\n".to_owned())
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, format!("waiting for the list of: {}\n", closed.join(", ")))
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("waiting for the list of: {}\n", closed.join(", ")),
+        )
     }
 }
 
 async fn text(State((_, metrics)): State<Shared>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], metrics.text())
+    (
+        [(
+            header::CONTENT_TYPE,
+            "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        )],
+        metrics.text(),
+    )
 }

@@ -8,7 +8,7 @@ pub mod status;
 
 use std::{fmt::Debug, sync::Arc, time::Instant};
 
-use futures::StreamExt;
+use futures::{StreamExt, future::BoxFuture};
 use kube::{
     Api, Client, Resource,
     core::{DeserializeGuard, NamespaceResourceScope},
@@ -42,7 +42,13 @@ pub type Guarded<K> = DeserializeGuard<K>;
 /// A controller for one kind, to which the kinds that it owns can be added.
 pub fn of<K>(client: &Client) -> Controller<Guarded<K>>
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static,
 {
     Controller::new(Api::<Guarded<K>>::all(client.clone()), watcher::Config::default())
         .with_config(Config::default().concurrency(CONCURRENCY))
@@ -59,27 +65,33 @@ where
 }
 
 /// Runs a controller until `stop`, and then until the passes under way have ended.
-pub async fn run<K, F>(
+pub async fn run<K>(
     kind: &'static str,
     controller: Controller<Guarded<K>>,
-    reconcile: impl Fn(Arc<K>, Arc<Context>) -> F + Clone + Send + 'static,
+    reconcile: fn(Arc<K>, Arc<Context>) -> BoxFuture<'static, Result<Action, Error>>,
     context: Arc<Context>,
     stop: CancellationToken,
 ) where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
-    F: Future<Output = Result<Action, Error>> + Send + 'static,
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static,
 {
-    let pass = move |object: Arc<Guarded<K>>, context: Arc<Context>| {
-        let reconcile = reconcile.clone();
-        async move {
-            let start = Instant::now();
-            let result = match &object.0 {
-                Ok(object) => reconcile(Arc::new(object.clone()), Arc::clone(&context)).await,
-                Err(unreadable) => Err(Error::invalid(format!("the stored object cannot be read: {unreadable}"))),
-            };
-            context.metrics.reconciled(kind, result.as_ref().map_or_else(Error::reason, |_| "ok"), start);
-            result
-        }
+    let pass = move |object: Arc<Guarded<K>>, context: Arc<Context>| async move {
+        let start = Instant::now();
+        let result = match &object.0 {
+            Ok(object) => reconcile(Arc::new(object.clone()), Arc::clone(&context)).await,
+            Err(unreadable) => Err(Error::invalid(format!(
+                "the stored object cannot be read: {unreadable}"
+            ))),
+        };
+        context
+            .metrics
+            .reconciled(kind, result.as_ref().map_or_else(Error::reason, |_| "ok"), start);
+        result
     };
     controller
         .graceful_shutdown_on(stop.cancelled_owned())

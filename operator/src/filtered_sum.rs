@@ -60,9 +60,17 @@ async fn converge(sum: &FilteredSum, context: &Context) -> Result<Applied, Error
 async fn dereference(context: &Context, sum: &ValidFilteredSum) -> Result<Referred, Error> {
     registry::check(&context.http, &sum.document.registry.url).await?;
     let topic = &sum.document.input_topic;
-    match context.kafka.get(&sum.document.kafka.bootstrap_servers)?.partitions(topic).await? {
+    match context
+        .kafka
+        .get(&sum.document.kafka.bootstrap_servers)?
+        .partitions(topic)
+        .await?
+    {
         Some(input_partitions) => Ok(Referred { input_partitions }),
-        None => Err(Error::dependency("TopicMissing", format!("input.topic: there is no topic {topic:?} yet"))),
+        None => Err(Error::dependency(
+            "TopicMissing",
+            format!("input.topic: there is no topic {topic:?} yet"),
+        )),
     }
 }
 
@@ -78,28 +86,44 @@ async fn apply(
         if partitions < topic.partitions {
             return Err(Error::dependency(
                 "TopicTooSmall",
-                format!("topic {:?} has {partitions} partitions and needs {}", topic.name, topic.partitions),
+                format!(
+                    "topic {:?} has {partitions} partitions and needs {}",
+                    topic.name, topic.partitions
+                ),
             ));
         }
     }
     let namespace = &sum.parent.namespace;
     apply::apply(&context.client, namespace, &children.config_map).await?;
     let workers = apply::apply(&context.client, namespace, &children.workers).await?;
-    Ok(Applied { workers, input_partitions: referred.input_partitions })
+    Ok(Applied {
+        workers,
+        input_partitions: referred.input_partitions,
+    })
 }
 
-async fn write_status(sum: &FilteredSum, context: &Context, outcome: Result<&Applied, &Error>) -> Result<(), Error> {
+async fn write_status(
+    sum: &FilteredSum,
+    context: &Context,
+    outcome: Result<&Applied, &Error>,
+) -> Result<(), Error> {
     let before = sum.status().cloned().unwrap_or_default();
     let generation = sum.metadata.generation;
     let ready = outcome.map(readiness);
-    let conditions =
-        status::conditions(before.conditions(), ready.as_ref().map_err(|e| *e), generation, Timestamp::now());
+    let conditions = status::conditions(
+        before.conditions(),
+        ready.as_ref().map_err(|e| *e),
+        generation,
+        Timestamp::now(),
+    );
     let most = sum.spec.scaling.max_replicas;
     let status = FilteredSumStatus {
         observed_generation: generation,
         conditions,
         replicas: outcome.map_or(before.replicas, |applied| Some(replicas(&applied.workers))),
-        max_replicas: outcome.map_or(before.max_replicas, |applied| Some(most.min(applied.input_partitions))),
+        max_replicas: outcome.map_or(before.max_replicas, |applied| {
+            Some(most.min(applied.input_partitions))
+        }),
     };
     status::write(context, sum, &status).await
 }
@@ -109,8 +133,20 @@ fn readiness(applied: &Applied) -> Readiness {
     let (ready, wanted) = (ready_replicas(&applied.workers), replicas(&applied.workers));
     let message = format!("workers {ready} of {wanted} ready");
     match wanted {
-        _ if ready < wanted => Readiness { ready: false, reason: "Starting", message },
-        0 => Readiness { ready: true, reason: "Idle", message },
-        _ => Readiness { ready: true, reason: "Running", message },
+        _ if ready < wanted => Readiness {
+            ready: false,
+            reason: "Starting",
+            message,
+        },
+        0 => Readiness {
+            ready: true,
+            reason: "Idle",
+            message,
+        },
+        _ => Readiness {
+            ready: true,
+            reason: "Running",
+            message,
+        },
     }
 }

@@ -24,10 +24,17 @@ const DEADLINE: Duration = Duration::from_secs(5);
 #[derive(Debug, Snafu)]
 pub enum Error {
     #[snafu(display("kafka at {bootstrap_servers:?} does not answer: {source}"))]
-    Unreachable { bootstrap_servers: String, source: KafkaError },
+    Unreachable {
+        bootstrap_servers: String,
+        source: KafkaError,
+    },
 
     #[snafu(display("kafka at {bootstrap_servers:?} refused to {doing}: {code}"))]
-    Refused { bootstrap_servers: String, doing: String, code: RDKafkaErrorCode },
+    Refused {
+        bootstrap_servers: String,
+        doing: String,
+        code: RDKafkaErrorCode,
+    },
 }
 
 impl From<Error> for ReconcileError {
@@ -62,7 +69,8 @@ impl Clusters {
         if let Some(cluster) = clusters.get(bootstrap_servers) {
             return Ok(Arc::clone(cluster));
         }
-        let cluster = Arc::new(Cluster::new(bootstrap_servers).context(UnreachableSnafu { bootstrap_servers })?);
+        let cluster =
+            Arc::new(Cluster::new(bootstrap_servers).context(UnreachableSnafu { bootstrap_servers })?);
         clusters.insert(bootstrap_servers.to_owned(), Arc::clone(&cluster));
         Ok(cluster)
     }
@@ -82,7 +90,10 @@ impl Cluster {
             .set("socket.timeout.ms", "5000")
             .set("reconnect.backoff.max.ms", "2000")
             .create()?;
-        Ok(Self { bootstrap_servers: bootstrap_servers.to_owned(), admin: Arc::new(admin) })
+        Ok(Self {
+            bootstrap_servers: bootstrap_servers.to_owned(),
+            admin: Arc::new(admin),
+        })
     }
 
     /// How many partitions the topic has; none if there is no such topic.
@@ -94,12 +105,18 @@ impl Cluster {
             let found = metadata.topics().iter().find(|t| t.name() == name);
             Ok(found.map(|t| (t.error().map(RDKafkaErrorCode::from), t.partitions().len())))
         });
-        let found = asked.await.expect("the closure does not panic").context(UnreachableSnafu { bootstrap_servers })?;
+        let found = asked
+            .await
+            .expect("the closure does not panic")
+            .context(UnreachableSnafu { bootstrap_servers })?;
         match found {
             None | Some((Some(RDKafkaErrorCode::UnknownTopicOrPartition), _)) => Ok(None),
-            Some((Some(code), _)) => {
-                RefusedSnafu { bootstrap_servers, doing: format!("describe topic {topic:?}"), code }.fail()
+            Some((Some(code), _)) => RefusedSnafu {
+                bootstrap_servers,
+                doing: format!("describe topic {topic:?}"),
+                code,
             }
+            .fail(),
             Some((None, partitions)) => Ok(Some(i32::try_from(partitions).unwrap_or(i32::MAX))),
         }
     }
@@ -120,8 +137,10 @@ impl Cluster {
             }
             Some(found) if found < topic.partitions && topic.grow => {
                 let count = usize::try_from(topic.partitions).unwrap_or(1);
-                let answer =
-                    self.admin.create_partitions([&NewPartitions::new(&topic.name, count)], &options()).await;
+                let answer = self
+                    .admin
+                    .create_partitions([&NewPartitions::new(&topic.name, count)], &options())
+                    .await;
                 self.check(answer, || format!("add partitions to topic {:?}", topic.name))?;
                 Ok(topic.partitions)
             }
@@ -139,7 +158,14 @@ impl Cluster {
             match result {
                 // Another pass, or a person, was faster.
                 Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
-                Err((_, code)) => return RefusedSnafu { bootstrap_servers, doing: doing(), code }.fail(),
+                Err((_, code)) => {
+                    return RefusedSnafu {
+                        bootstrap_servers,
+                        doing: doing(),
+                        code,
+                    }
+                    .fail();
+                }
             }
         }
         Ok(())
@@ -147,5 +173,7 @@ impl Cluster {
 }
 
 fn options() -> AdminOptions {
-    AdminOptions::new().request_timeout(Some(DEADLINE)).operation_timeout(Some(DEADLINE))
+    AdminOptions::new()
+        .request_timeout(Some(DEADLINE))
+        .operation_timeout(Some(DEADLINE))
 }

@@ -9,16 +9,26 @@ const DEADLINE: Duration = Duration::from_secs(5);
 
 /// Asks the registry for its subjects, as Confluent's API has it.
 pub async fn check(http: &reqwest::Client, url: &str) -> Result<(), Error> {
-    let answer = http.get(format!("{}/subjects", url.trim_end_matches('/'))).timeout(DEADLINE).send().await;
+    let answer = http
+        .get(format!("{}/subjects", url.trim_end_matches('/')))
+        .timeout(DEADLINE)
+        .send()
+        .await;
     match answer {
         Ok(answer) if answer.status().is_success() => Ok(()),
         Ok(answer) => Err(Error::dependency(
             "RegistryRefused",
-            format!("the schema registry at {url:?} answers GET /subjects with status {}", answer.status().as_u16()),
+            format!(
+                "the schema registry at {url:?} answers GET /subjects with status {}",
+                answer.status().as_u16()
+            ),
         )),
         Err(error) => Err(Error::dependency(
             "RegistryUnreachable",
-            format!("the schema registry at {url:?} does not answer: {}", cause(&error)),
+            format!(
+                "the schema registry at {url:?} does not answer: {}",
+                cause(&error)
+            ),
         )),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures::FutureExt;
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
 use kube::{
     Api, Client,
@@ -21,7 +22,6 @@ use crate::{
     controller::{self, Context},
     filtered_sum,
     kafka::Clusters,
-    metrics::Metrics,
     scrape_job,
     settings::Settings,
     sink_connector,
@@ -38,7 +38,10 @@ pub enum Error {
     Http { source: reqwest::Error },
 
     #[snafu(display("failed to listen on {address}"))]
-    Listen { address: std::net::SocketAddr, source: std::io::Error },
+    Listen {
+        address: std::net::SocketAddr,
+        source: std::io::Error,
+    },
 
     #[snafu(display("the HTTP server stopped"))]
     Serve { source: std::io::Error },
@@ -51,7 +54,13 @@ const DRAIN: Duration = Duration::from_secs(20);
 pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), Error> {
     let client = Client::try_default().await.context(ConnectSnafu)?;
     let context = Arc::new(Context {
-        recorder: Recorder::new(client.clone(), Reporter { controller: "naru-operator".to_owned(), instance: None }),
+        recorder: Recorder::new(
+            client.clone(),
+            Reporter {
+                controller: "naru-operator".to_owned(),
+                instance: None,
+            },
+        ),
         client: client.clone(),
         kafka: Arc::new(Clusters::default()),
         http: http().context(HttpSnafu)?,
@@ -59,46 +68,53 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), Erro
         metrics: Arc::default(),
         settings: Arc::new(settings),
     });
-    let gates = Arc::new(Gates::new(&[scrape_job::KIND, filtered_sum::KIND, sink_connector::KIND]));
+    let gates = Arc::new(Gates::new(&[
+        scrape_job::KIND,
+        filtered_sum::KIND,
+        sink_connector::KIND,
+    ]));
     let address = context.settings.listen;
-    let listener = TcpListener::bind(address).await.context(ListenSnafu { address })?;
+    let listener = TcpListener::bind(address)
+        .await
+        .context(ListenSnafu { address })?;
     tracing::info!(%address, "started");
 
     let scrape_jobs = owning_workers(controller::of::<ScrapeJob>(&client), &client);
     let filtered_sums = owning_workers(controller::of::<FilteredSum>(&client), &client);
     let sink_connectors = controller::of::<SinkConnector>(&client);
     let targets = Targets::new(&context.settings, scrape_jobs.store(), filtered_sums.store());
-    let listed = async {
-        tokio::join!(
-            controller::open_when_listed(scrape_jobs.store(), Arc::clone(&gates), scrape_job::KIND),
-            controller::open_when_listed(filtered_sums.store(), Arc::clone(&gates), filtered_sum::KIND),
-            controller::open_when_listed(sink_connectors.store(), Arc::clone(&gates), sink_connector::KIND),
-        );
-    };
+    let listed = futures::future::join3(
+        controller::open_when_listed(scrape_jobs.store(), Arc::clone(&gates), scrape_job::KIND),
+        controller::open_when_listed(filtered_sums.store(), Arc::clone(&gates), filtered_sum::KIND),
+        controller::open_when_listed(sink_connectors.store(), Arc::clone(&gates), sink_connector::KIND),
+    );
     let listed = stop.run_until_cancelled(listed);
-    let server = axum::serve(listener, admin::router(Arc::clone(&gates), Arc::clone(&context.metrics)))
-        .with_graceful_shutdown(stop.clone().cancelled_owned());
+    let server = axum::serve(
+        listener,
+        admin::router(Arc::clone(&gates), Arc::clone(&context.metrics)),
+    )
+    .with_graceful_shutdown(stop.clone().cancelled_owned());
     let work = async {
         let (_, (), (), (), (), served) = tokio::join!(
             listed,
             controller::run(
                 scrape_job::KIND,
                 scrape_jobs,
-                scrape_job::reconcile,
+                |object, context| scrape_job::reconcile(object, context).boxed(),
                 Arc::clone(&context),
                 stop.clone()
             ),
             controller::run(
                 filtered_sum::KIND,
                 filtered_sums,
-                filtered_sum::reconcile,
+                |object, context| filtered_sum::reconcile(object, context).boxed(),
                 Arc::clone(&context),
                 stop.clone()
             ),
             controller::run(
                 sink_connector::KIND,
                 sink_connectors,
-                sink_connector::reconcile,
+                |object, context| sink_connector::reconcile(object, context).boxed(),
                 Arc::clone(&context),
                 stop.clone()
             ),
@@ -125,7 +141,13 @@ async fn too_late(stop: &CancellationToken) {
 /// Deployment's status changes without the latter.
 fn owning_workers<K>(controller: ControllerOf<K>, client: &Client) -> ControllerOf<K>
 where
-    K: kube::Resource<DynamicType = ()> + Clone + Send + Sync + std::fmt::Debug + serde::de::DeserializeOwned + 'static,
+    K: kube::Resource<DynamicType = ()>
+        + Clone
+        + Send
+        + Sync
+        + std::fmt::Debug
+        + serde::de::DeserializeOwned
+        + 'static,
 {
     let ours = watcher::Config::default().labels("app.kubernetes.io/managed-by=naru");
     controller

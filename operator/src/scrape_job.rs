@@ -70,12 +70,20 @@ async fn apply(context: &Context, job: &ValidScrapeJob, children: &Children) -> 
     })
 }
 
-async fn write_status(job: &ScrapeJob, context: &Context, outcome: Result<&Applied, &Error>) -> Result<(), Error> {
+async fn write_status(
+    job: &ScrapeJob,
+    context: &Context,
+    outcome: Result<&Applied, &Error>,
+) -> Result<(), Error> {
     let before = job.status().cloned().unwrap_or_default();
     let generation = job.metadata.generation;
     let ready = outcome.map(readiness);
-    let conditions =
-        status::conditions(before.conditions(), ready.as_ref().map_err(|e| *e), generation, Timestamp::now());
+    let conditions = status::conditions(
+        before.conditions(),
+        ready.as_ref().map_err(|e| *e),
+        generation,
+        Timestamp::now(),
+    );
     let status = ScrapeJobStatus {
         observed_generation: generation,
         conditions,
@@ -91,10 +99,22 @@ fn readiness(applied: &Applied) -> Readiness {
     let (fetchers, wanted) = (ready_replicas(&applied.fetcher), replicas(&applied.fetcher));
     let message = format!("planner {planners} of 1 ready, fetchers {fetchers} of {wanted} ready");
     if planners < 1 || fetchers < wanted {
-        Readiness { ready: false, reason: "Starting", message }
+        Readiness {
+            ready: false,
+            reason: "Starting",
+            message,
+        }
     } else if wanted == 0 {
-        Readiness { ready: true, reason: "Idle", message }
+        Readiness {
+            ready: true,
+            reason: "Idle",
+            message,
+        }
     } else {
-        Readiness { ready: true, reason: "Running", message }
+        Readiness {
+            ready: true,
+            reason: "Running",
+            message,
+        }
     }
 }

@@ -8,7 +8,11 @@ use crate::controller::Error;
 
 /// Flags, each with an environment variable; the chart sets the latter.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "naru-operator", version, about = "Turns pipelines declared in YAML into workers and connectors.")]
+#[command(
+    name = "naru-operator",
+    version,
+    about = "Turns pipelines declared in YAML into workers and connectors."
+)]
 pub struct Settings {
     /// Kafka brokers of resources that name none: host:port, separated by commas.
     #[arg(long, env = "NARU_KAFKA_BOOTSTRAP_SERVERS")]
@@ -59,10 +63,14 @@ impl Settings {
 
     /// The Connect cluster that a resource names, or the default one.
     pub fn connect_url(&self, own: Option<&String>) -> Result<String, Error> {
-        own.or(self.connect_url.as_ref()).cloned().ok_or_else(|| missing("connect.url", "defaults.connect.url"))
+        own.or(self.connect_url.as_ref())
+            .cloned()
+            .ok_or_else(|| missing("connect.url", "defaults.connect.url"))
     }
 }
 
 fn missing(field: &str, value: &str) -> Error {
-    Error::invalid(format!("spec.{field} is not set and there is no default: set it, or the chart's value {value}"))
+    Error::invalid(format!(
+        "spec.{field} is not set and there is no default: set it, or the chart's value {value}"
+    ))
 }

@@ -32,19 +32,34 @@ impl Targets {
         scrape_jobs: Store<Guarded<ScrapeJob>>,
         filtered_sums: Store<Guarded<FilteredSum>>,
     ) -> Self {
-        Self { settings: Arc::clone(settings), scrape_jobs, filtered_sums }
+        Self {
+            settings: Arc::clone(settings),
+            scrape_jobs,
+            filtered_sums,
+        }
     }
 
     /// All resources that are not being deleted and whose spec says where Kafka is.
     pub fn list(&self) -> Vec<Target> {
-        let jobs = self.scrape_jobs.state().into_iter().filter_map(|job| self.scrape_job(job.0.as_ref().ok()?));
-        let sums = self.filtered_sums.state().into_iter().filter_map(|sum| self.filtered_sum(sum.0.as_ref().ok()?));
+        let jobs = self
+            .scrape_jobs
+            .state()
+            .into_iter()
+            .filter_map(|job| self.scrape_job(job.0.as_ref().ok()?));
+        let sums = self
+            .filtered_sums
+            .state()
+            .into_iter()
+            .filter_map(|sum| self.filtered_sum(sum.0.as_ref().ok()?));
         jobs.chain(sums).collect()
     }
 
     fn scrape_job(&self, job: &ScrapeJob) -> Option<Target> {
         let (namespace, name) = place(job)?;
-        let names = Names { namespace: &namespace, name: &name };
+        let names = Names {
+            namespace: &namespace,
+            name: &name,
+        };
         let own = job.spec.kafka.as_ref().map(|kafka| &kafka.bootstrap_servers);
         let mut policy = self.policy(&job.spec.scaling, RANGES_PER_FETCHER);
         policy.max_replicas = scrape_job::most_fetchers(&job.spec);
@@ -63,7 +78,10 @@ impl Targets {
 
     fn filtered_sum(&self, sum: &FilteredSum) -> Option<Target> {
         let (namespace, name) = place(sum)?;
-        let names = Names { namespace: &namespace, name: &name };
+        let names = Names {
+            namespace: &namespace,
+            name: &name,
+        };
         let own = sum.spec.kafka.as_ref().map(|kafka| &kafka.bootstrap_servers);
         Some(Target {
             kind: filtered_sum::KIND,

@@ -55,7 +55,11 @@ impl Parent {
     fn metadata(&self, name: String, component: &str) -> ObjectMeta {
         let mut labels = selector(self, component);
         labels.insert("app.kubernetes.io/managed-by".to_owned(), "naru".to_owned());
-        labels.extend(self.pipeline.clone().map(|pipeline| (PIPELINE_LABEL.to_owned(), pipeline)));
+        labels.extend(
+            self.pipeline
+                .clone()
+                .map(|pipeline| (PIPELINE_LABEL.to_owned(), pipeline)),
+        );
         ObjectMeta {
             name: Some(name),
             namespace: Some(self.namespace.clone()),
@@ -99,7 +103,10 @@ pub fn deployment(settings: &Settings, parent: &Parent, worker: Worker<'_>) -> D
     let template = PodTemplateSpec {
         metadata: Some(ObjectMeta {
             labels: metadata.labels.clone(),
-            annotations: Some(BTreeMap::from([("naru.dev/config".to_owned(), fingerprint(worker.document))])),
+            annotations: Some(BTreeMap::from([(
+                "naru.dev/config".to_owned(),
+                fingerprint(worker.document),
+            )])),
             ..ObjectMeta::default()
         }),
         spec: Some(pod(settings, &worker)),
@@ -108,7 +115,10 @@ pub fn deployment(settings: &Settings, parent: &Parent, worker: Worker<'_>) -> D
         metadata,
         spec: Some(DeploymentSpec {
             replicas: worker.replicas,
-            selector: LabelSelector { match_labels: Some(labels), ..LabelSelector::default() },
+            selector: LabelSelector {
+                match_labels: Some(labels),
+                ..LabelSelector::default()
+            },
             // A pod more would be a member more of the group, and a rebalance more.
             strategy: Some(DeploymentStrategy {
                 type_: Some("RollingUpdate".to_owned()),
@@ -142,7 +152,10 @@ fn pod(settings: &Settings, worker: &Worker<'_>) -> PodSpec {
         security_context: Some(PodSecurityContext {
             run_as_non_root: Some(true),
             run_as_user: Some(65532),
-            seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), ..SeccompProfile::default() }),
+            seccomp_profile: Some(SeccompProfile {
+                type_: "RuntimeDefault".to_owned(),
+                ..SeccompProfile::default()
+            }),
             ..PodSecurityContext::default()
         }),
         containers: vec![container(settings, worker)],
@@ -200,7 +213,10 @@ fn container(settings: &Settings, worker: &Worker<'_>) -> Container {
         security_context: Some(SecurityContext {
             allow_privilege_escalation: Some(false),
             read_only_root_filesystem: Some(true),
-            capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), ..Capabilities::default() }),
+            capabilities: Some(Capabilities {
+                drop: Some(vec!["ALL".to_owned()]),
+                ..Capabilities::default()
+            }),
             ..SecurityContext::default()
         }),
         volume_mounts: Some(vec![VolumeMount {
@@ -228,7 +244,10 @@ fn probe(path: &str, period_seconds: i32, failure_threshold: i32) -> Probe {
 }
 
 fn quantities(pairs: &[(&str, &str)]) -> BTreeMap<String, Quantity> {
-    pairs.iter().map(|(name, amount)| ((*name).to_owned(), Quantity((*amount).to_owned()))).collect()
+    pairs
+        .iter()
+        .map(|(name, amount)| ((*name).to_owned(), Quantity((*amount).to_owned())))
+        .collect()
 }
 
 /// A short text that changes with the document. `DefaultHasher::new` is the same in every process.
@@ -241,14 +260,23 @@ fn fingerprint(document: &str) -> String {
 /// Replicas that a Deployment is to have.
 pub fn replicas(deployment: &Deployment) -> i32 {
     // The API server fills in 1 where nothing was said.
-    deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1)
+    deployment
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.replicas)
+        .unwrap_or(1)
 }
 
 /// Replicas of the current template that are ready.
 pub fn ready_replicas(deployment: &Deployment) -> i32 {
-    let Some(status) = &deployment.status else { return 0 };
+    let Some(status) = &deployment.status else {
+        return 0;
+    };
     if status.observed_generation < deployment.metadata.generation {
         return 0;
     }
-    status.ready_replicas.unwrap_or(0).min(status.updated_replicas.unwrap_or(0))
+    status
+        .ready_replicas
+        .unwrap_or(0)
+        .min(status.updated_replicas.unwrap_or(0))
 }

@@ -19,12 +19,22 @@ pub const FIELD_MANAGER: &str = "naru/operator";
 /// Applies a child and returns it as the API server has it now.
 pub async fn apply<K>(client: &Client, namespace: &str, child: &K) -> Result<K, Error>
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Serialize,
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Serialize,
 {
     Api::<K>::namespaced(client.clone(), namespace)
-        .patch(&child.name_any(), &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(child))
+        .patch(
+            &child.name_any(),
+            &PatchParams::apply(FIELD_MANAGER).force(),
+            &Patch::Apply(child),
+        )
         .await
-        .with_context(|_| KubernetesSnafu { doing: format!("apply {} {:?}", K::kind(&()), child.name_any()) })
+        .with_context(|_| KubernetesSnafu {
+            doing: format!("apply {} {:?}", K::kind(&()), child.name_any()),
+        })
 }
 
 /// Makes the resource the controlling owner of a child: the child goes when the resource goes.

@@ -41,7 +41,9 @@ impl Failures {
 
 /// 1 s, 2 s, 4 s, ... up to a minute.
 fn delay(failures: u32) -> Duration {
-    FIRST.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(LONGEST)
+    FIRST
+        .saturating_mul(1 << failures.saturating_sub(1).min(16))
+        .min(LONGEST)
 }
 
 #[cfg(test)]

@@ -26,12 +26,17 @@ pub enum Error {
 impl Error {
     /// The spec cannot work as it is.
     pub fn invalid(message: impl Into<String>) -> Self {
-        Self::Invalid { message: message.into() }
+        Self::Invalid {
+            message: message.into(),
+        }
     }
 
     /// Something outside is missing or silent.
     pub fn dependency(reason: &'static str, message: impl Into<String>) -> Self {
-        Self::Dependency { reason, message: message.into() }
+        Self::Dependency {
+            reason,
+            message: message.into(),
+        }
     }
 
     /// One word for conditions, events and metrics.

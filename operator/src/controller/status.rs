@@ -39,8 +39,17 @@ pub fn conditions(
     now: Timestamp,
 ) -> Vec<Condition> {
     let observed = match outcome {
-        Ok(Readiness { ready, reason, message }) => [
-            Observed { condition_type: READY, holds: Some(*ready), reason, message: cut(message) },
+        Ok(Readiness {
+            ready,
+            reason,
+            message,
+        }) => [
+            Observed {
+                condition_type: READY,
+                holds: Some(*ready),
+                reason,
+                message: cut(message),
+            },
             Observed::holds(VALID, "Accepted", "the spec can work"),
             Observed::holds(DEPENDENCIES_READY, "Answering", "all that the spec needs answers"),
         ],
@@ -49,7 +58,11 @@ pub fn conditions(
             let (valid, dependencies) = match error {
                 Error::Invalid { .. } => (
                     Observed::fails(VALID, error.reason(), message.clone()),
-                    Observed::unknown(DEPENDENCIES_READY, "NotChecked", "not looked at while the spec is invalid"),
+                    Observed::unknown(
+                        DEPENDENCIES_READY,
+                        "NotChecked",
+                        "not looked at while the spec is invalid",
+                    ),
                 ),
                 Error::Dependency { reason, .. } => (
                     Observed::holds(VALID, "Accepted", "the spec can work"),
@@ -60,7 +73,11 @@ pub fn conditions(
                     Observed::holds(DEPENDENCIES_READY, "Answering", "all that the spec needs answers"),
                 ),
             };
-            [Observed::fails(READY, error.reason(), message), valid, dependencies]
+            [
+                Observed::fails(READY, error.reason(), message),
+                valid,
+                dependencies,
+            ]
         }
     };
     condition::merge(before, &observed, generation, now)
@@ -70,7 +87,11 @@ pub fn conditions(
 /// written: each write would wake the controller again.
 pub async fn write<K>(context: &Context, object: &K, status: &K::Status) -> Result<(), Error>
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + HasStatus,
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + HasStatus,
     K::Status: Conditions + Debug + PartialEq + Serialize,
 {
     if object.status() == Some(status) {
@@ -84,9 +105,15 @@ where
         "status": status,
     });
     Api::<K>::namespaced(context.client.clone(), &object.namespace().unwrap_or_default())
-        .patch_status(&name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&body))
+        .patch_status(
+            &name,
+            &PatchParams::apply(FIELD_MANAGER).force(),
+            &Patch::Apply(&body),
+        )
         .await
-        .with_context(|_| KubernetesSnafu { doing: format!("write the status of {} {name:?}", K::kind(&())) })?;
+        .with_context(|_| KubernetesSnafu {
+            doing: format!("write the status of {} {name:?}", K::kind(&())),
+        })?;
     let before = object.status().map(Conditions::conditions).unwrap_or_default();
     if let Some(event) = transition(before, status.conditions()) {
         // An event is a courtesy: the status has said it already.
@@ -111,7 +138,11 @@ macro_rules! has_conditions {
         }
     )*};
 }
-has_conditions!(naru_api::ScrapeJobStatus, naru_api::FilteredSumStatus, naru_api::SinkConnectorStatus);
+has_conditions!(
+    naru_api::ScrapeJobStatus,
+    naru_api::FilteredSumStatus,
+    naru_api::SinkConnectorStatus
+);
 
 /// The event for a change of readiness or of its reason, if there was one. Pure.
 fn transition(before: &[Condition], after: &[Condition]) -> Option<Event> {
@@ -121,7 +152,11 @@ fn transition(before: &[Condition], after: &[Condition]) -> Option<Event> {
         return None;
     }
     Some(Event {
-        type_: if now.status == "True" || now.reason == "Starting" { EventType::Normal } else { EventType::Warning },
+        type_: if now.status == "True" || now.reason == "Starting" {
+            EventType::Normal
+        } else {
+            EventType::Warning
+        },
         reason: now.reason,
         note: Some(now.message),
         action: "Reconcile".to_owned(),
@@ -131,7 +166,10 @@ fn transition(before: &[Condition], after: &[Condition]) -> Option<Event> {
 
 /// The text, cut at a character boundary.
 fn cut(text: &str) -> String {
-    let end = (0..=text.len().min(LONGEST_MESSAGE)).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    let end = (0..=text.len().min(LONGEST_MESSAGE))
+        .rev()
+        .find(|end| text.is_char_boundary(*end))
+        .unwrap_or(0);
     text[..end].to_owned()
 }
 
@@ -140,12 +178,19 @@ mod tests {
     use super::*;
 
     fn status_of(conditions: &[Condition], condition_type: &str) -> (String, String) {
-        let found = conditions.iter().find(|c| c.condition_type == condition_type).unwrap();
+        let found = conditions
+            .iter()
+            .find(|c| c.condition_type == condition_type)
+            .unwrap();
         (found.status.clone(), found.reason.clone())
     }
 
     fn running() -> Readiness {
-        Readiness { ready: true, reason: "Running", message: "1 of 1 workers ready".to_owned() }
+        Readiness {
+            ready: true,
+            reason: "Running",
+            message: "1 of 1 workers ready".to_owned(),
+        }
     }
 
     #[test]
@@ -154,18 +199,36 @@ mod tests {
         let silent = Error::dependency("KafkaUnreachable", "kafka at \"kafka:9092\" does not answer");
         let ready = running();
         let cases: [(&str, Result<&Readiness, &Error>, [(&str, &str); 3]); 3] = [
-            ("runs", Ok(&ready), [("True", "Running"), ("True", "Accepted"), ("True", "Answering")]),
-            ("invalid", Err(&invalid), [("False", "InvalidSpec"), ("False", "InvalidSpec"), ("Unknown", "NotChecked")]),
+            (
+                "runs",
+                Ok(&ready),
+                [("True", "Running"), ("True", "Accepted"), ("True", "Answering")],
+            ),
+            (
+                "invalid",
+                Err(&invalid),
+                [
+                    ("False", "InvalidSpec"),
+                    ("False", "InvalidSpec"),
+                    ("Unknown", "NotChecked"),
+                ],
+            ),
             (
                 "a silent dependency",
                 Err(&silent),
-                [("False", "KafkaUnreachable"), ("True", "Accepted"), ("False", "KafkaUnreachable")],
+                [
+                    ("False", "KafkaUnreachable"),
+                    ("True", "Accepted"),
+                    ("False", "KafkaUnreachable"),
+                ],
             ),
         ];
         for (case, outcome, expected) in cases {
             let conditions = conditions(&[], outcome, Some(1), Timestamp::UNIX_EPOCH);
             let found = [READY, VALID, DEPENDENCIES_READY].map(|t| status_of(&conditions, t));
-            let found = found.each_ref().map(|(status, reason)| (status.as_str(), reason.as_str()));
+            let found = found
+                .each_ref()
+                .map(|(status, reason)| (status.as_str(), reason.as_str()));
             assert_eq!(found, expected, "{case}");
         }
     }
@@ -173,10 +236,16 @@ mod tests {
     #[test]
     fn an_event_marks_a_change_and_only_a_change() {
         let one = conditions(&[], Ok(&running()), Some(1), Timestamp::UNIX_EPOCH);
-        assert_eq!(transition(&[], &one).map(|e| e.reason), Some("Running".to_owned()));
+        assert_eq!(
+            transition(&[], &one).map(|e| e.reason),
+            Some("Running".to_owned())
+        );
         assert!(transition(&one, &one).is_none());
         let other = conditions(&one, Err(&Error::invalid("x")), Some(2), Timestamp::UNIX_EPOCH);
-        assert!(matches!(transition(&one, &other).map(|e| e.type_), Some(EventType::Warning)));
+        assert!(matches!(
+            transition(&one, &other).map(|e| e.type_),
+            Some(EventType::Warning)
+        ));
     }
 
     #[test]

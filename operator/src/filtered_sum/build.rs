@@ -11,8 +11,11 @@ use crate::{
 };
 
 /// Topics, the ConfigMap and the Deployment.
-pub fn build(settings: &Settings, sum: &ValidFilteredSum, referred: Referred) -> Children {
-    let names = Names { namespace: &sum.parent.namespace, name: &sum.parent.name };
+pub(super) fn build(settings: &Settings, sum: &ValidFilteredSum, referred: Referred) -> Children {
+    let names = Names {
+        namespace: &sum.parent.namespace,
+        name: &sum.parent.name,
+    };
     let document = serde_json::to_string_pretty(&sum.document).expect("its maps have text as keys");
     let workers = Worker {
         name: names.sum(),

@@ -18,7 +18,10 @@ pub struct ValidFilteredSum {
 pub fn validate(settings: &Settings, sum: &FilteredSum) -> Result<ValidFilteredSum, Error> {
     let spec = &sum.spec;
     let parent = Parent::of(sum);
-    let names = Names { namespace: &parent.namespace, name: &parent.name };
+    let names = Names {
+        namespace: &parent.namespace,
+        name: &parent.name,
+    };
     if let Some(expression) = &spec.filter {
         filter::compile(expression).map_err(|error| Error::invalid(format!("filter: {error}")))?;
     }
@@ -30,7 +33,9 @@ pub fn validate(settings: &Settings, sum: &FilteredSum) -> Result<ValidFilteredS
             bootstrap_servers: settings.bootstrap_servers(kafka)?,
             properties: Default::default(),
         },
-        registry: contract::Registry { url: settings.registry_url(registry)? },
+        registry: contract::Registry {
+            url: settings.registry_url(registry)?,
+        },
         group: names.sum_group(),
         input_topic: spec.input.topic.clone(),
         filter: spec.filter.clone(),

@@ -11,8 +11,11 @@ use crate::{
 };
 
 /// Topics, the ConfigMap that both workers read, and their Deployments.
-pub fn build(settings: &Settings, job: &ValidScrapeJob) -> Children {
-    let names = Names { namespace: &job.parent.namespace, name: &job.parent.name };
+pub(super) fn build(settings: &Settings, job: &ValidScrapeJob) -> Children {
+    let names = Names {
+        namespace: &job.parent.namespace,
+        name: &job.parent.name,
+    };
     let document = serde_json::to_string_pretty(&job.document).expect("its maps have text as keys");
     let planner = Worker {
         name: names.planner(),

@@ -26,14 +26,19 @@ pub struct ValidScrapeJob {
 /// The most fetchers that the spec allows. Each needs a request of its own under way, so that the politeness bounds
 /// them too.
 pub fn most_fetchers(spec: &ScrapeJobSpec) -> i32 {
-    spec.scaling.max_replicas.min(i32::try_from(spec.politeness.max_concurrent).unwrap_or(i32::MAX))
+    spec.scaling
+        .max_replicas
+        .min(i32::try_from(spec.politeness.max_concurrent).unwrap_or(i32::MAX))
 }
 
 /// Compiles all rules of the spec and fills in the defaults.
 pub fn validate(settings: &Settings, job: &ScrapeJob) -> Result<ValidScrapeJob, Error> {
     let spec = &job.spec;
     let parent = Parent::of(job);
-    let names = Names { namespace: &parent.namespace, name: &parent.name };
+    let names = Names {
+        namespace: &parent.namespace,
+        name: &parent.name,
+    };
     UrlTemplate::parse(&spec.source.url_template)
         .map_err(|error| Error::invalid(format!("source.urlTemplate: {error}")))?;
     validate_pattern(&spec.source.head.sitemap.pattern)?;
@@ -44,8 +49,13 @@ pub fn validate(settings: &Settings, job: &ScrapeJob) -> Result<ValidScrapeJob, 
     let registry_url = settings.registry_url(registry)?;
     let document = contract::ScrapeWorker {
         job: format!("{}/{}", parent.namespace, job.name_any()),
-        kafka: contract::Kafka { bootstrap_servers: bootstrap_servers.clone(), properties: Default::default() },
-        registry: contract::Registry { url: registry_url.clone() },
+        kafka: contract::Kafka {
+            bootstrap_servers: bootstrap_servers.clone(),
+            properties: Default::default(),
+        },
+        registry: contract::Registry {
+            url: registry_url.clone(),
+        },
         source: source(spec),
         frontier: contract::Frontier {
             topic: names.frontier_topic(),
@@ -103,7 +113,9 @@ fn validate_pattern(pattern: &str) -> Result<(), Error> {
     let field = "source.head.sitemap.pattern";
     let regex = regex::Regex::new(pattern).map_err(|error| Error::invalid(format!("{field}: {error}")))?;
     if regex.captures_len() < 2 {
-        return Err(Error::invalid(format!("{field} {pattern:?} has no group: put the id in brackets, as in /product/(\\d+)")));
+        return Err(Error::invalid(format!(
+            "{field} {pattern:?} has no group: put the id in brackets, as in /product/(\\d+)"
+        )));
     }
     Ok(())
 }
@@ -113,15 +125,23 @@ fn validate_fields(spec: &ScrapeJobSpec) -> Result<(), Error> {
     extract::compile(fields).map_err(|error| Error::invalid(format!("extract.fields: {error}")))?;
     let mut seen = BTreeSet::new();
     if let Some(double) = fields.iter().find(|field| !seen.insert(&field.name)) {
-        return Err(Error::invalid(format!("extract.fields: there are two fields with the name {:?}", double.name)));
+        return Err(Error::invalid(format!(
+            "extract.fields: there are two fields with the name {:?}",
+            double.name
+        )));
     }
     let key = &spec.output.key;
     match fields.iter().find(|field| field.name == *key) {
         Some(field) if field.required => Ok(()),
-        Some(_) => Err(Error::invalid(format!("output.key: field {key:?} is not required, and a record needs a key"))),
+        Some(_) => Err(Error::invalid(format!(
+            "output.key: field {key:?} is not required, and a record needs a key"
+        ))),
         None => {
             let names: Vec<_> = fields.iter().map(|field| field.name.as_str()).collect();
-            Err(Error::invalid(format!("output.key: there is no field {key:?}, only {}", names.join(", "))))
+            Err(Error::invalid(format!(
+                "output.key: there is no field {key:?}, only {}",
+                names.join(", ")
+            )))
         }
     }
 }

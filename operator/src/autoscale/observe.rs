@@ -1,0 +1,295 @@
+//! The lag of a consumer group: committed records of a topic that the group has yet to work on. Blocking.
+//!
+//! From the committed offset (the start of the log for a partition that the group never committed) to the last stable
+//! offset, which is where a `read_committed` reader ends. What lies between need not be records: each transaction
+//! leaves a marker behind its records, and an aborted one leaves those as well. Workers commit the offset behind the
+//! last record that they read, so that a group with nothing to do would seem to lag by a few for ever, and never be
+//! scaled to its minimum. Short tails are therefore read and counted.
+
+mod reader;
+
+use std::{
+    collections::BTreeMap,
+    ops::Range,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    ClientConfig, ClientContext, Offset, TopicPartitionList,
+    config::RDKafkaLogLevel,
+    consumer::{BaseConsumer, Consumer, ConsumerContext},
+    error::KafkaError,
+    types::RDKafkaErrorCode,
+};
+use snafu::{ResultExt, Snafu};
+
+pub use self::reader::Reader;
+use super::Lag;
+
+/// Deadline of one look.
+const DEADLINE: Duration = Duration::from_secs(5);
+/// A partition with fewer offsets than this before the group has them read and counted. In a longer tail a few
+/// markers make no difference.
+const COUNTED: u64 = 100;
+
+/// Why the lag is not known.
+#[derive(Debug, Snafu)]
+#[snafu(visibility(pub(self)))]
+pub enum Error {
+    #[snafu(display("unable to make a client for kafka at {bootstrap_servers:?}: {source}"))]
+    Client {
+        bootstrap_servers: String,
+        #[snafu(source(from(KafkaError, Box::new)))]
+        source: Box<KafkaError>,
+    },
+
+    #[snafu(display(
+        "unable to read {what} of topic {topic:?} from kafka at {bootstrap_servers:?}: {source}"
+    ))]
+    Ask {
+        what: &'static str,
+        topic: String,
+        bootstrap_servers: String,
+        #[snafu(source(from(KafkaError, Box::new)))]
+        source: Box<KafkaError>,
+    },
+
+    #[snafu(display("there is no topic {topic:?} in kafka at {bootstrap_servers:?}"))]
+    NoTopic {
+        topic: String,
+        bootstrap_servers: String,
+    },
+
+    #[snafu(display("kafka at {bootstrap_servers:?} answered without {what} of topic {topic:?}"))]
+    NoAnswer {
+        what: &'static str,
+        topic: String,
+        bootstrap_servers: String,
+    },
+
+    #[snafu(display("reading the end of topic {topic:?} from kafka at {bootstrap_servers:?} took too long"))]
+    TooSlow {
+        topic: String,
+        bootstrap_servers: String,
+    },
+}
+
+/// Sees one group on one topic. Keeps its client between looks.
+///
+/// Dropping it closes a client: do so where blocking is allowed.
+pub struct Observer {
+    reader: Arc<Reader>,
+    /// A client of the group that never joins it: for the committed offsets.
+    group: BaseConsumer<Quiet>,
+    topic: String,
+    /// Records in the offsets that were counted by the last look.
+    counted: Mutex<BTreeMap<i32, (Range<i64>, u64)>>,
+}
+
+impl Observer {
+    /// Does no I/O: an unreachable cluster shows at the first look.
+    pub fn new(reader: Arc<Reader>, group: &str, topic: &str) -> Result<Self, Error> {
+        let bootstrap_servers = reader.bootstrap_servers();
+        let mut config = client_config(bootstrap_servers);
+        config.set("group.id", group);
+        // Offsets in a transaction that is still open do not count, and nobody waits for its end. With
+        // `read_committed` the broker would refuse to say anything until then.
+        config.set("isolation.level", "read_uncommitted");
+        let group = config
+            .create_with_context(Quiet)
+            .context(ClientSnafu { bootstrap_servers })?;
+        Ok(Self {
+            group,
+            topic: topic.to_owned(),
+            counted: Mutex::default(),
+            reader,
+        })
+    }
+
+    /// The lag now. Up to `negligible` records in all the exact number makes no difference to the caller, and may be
+    /// a few too many.
+    pub fn lag(&self, negligible: u64) -> Result<Lag, Error> {
+        let deadline = Instant::now() + DEADLINE;
+        drain(&self.group);
+        let partitions = self.reader.partitions(&self.topic, left(deadline))?;
+        let starts = self
+            .reader
+            .offsets(&self.topic, &partitions, Offset::Beginning, left(deadline))?;
+        // Committed before ends: a group that works meanwhile must not seem to be ahead of the topic.
+        let committed = self.committed(&partitions, left(deadline))?;
+        let ends = self
+            .reader
+            .offsets(&self.topic, &partitions, Offset::End, left(deadline))?;
+        let ahead = ahead(&starts, &committed, &ends);
+        let apparent = total(ahead.values().map(length));
+        let records = if apparent <= negligible {
+            apparent
+        } else {
+            self.records(ahead, deadline)?
+        };
+        Ok(Lag {
+            records,
+            partitions: i32::try_from(partitions.len()).unwrap_or(i32::MAX),
+        })
+    }
+
+    fn records(&self, ahead: BTreeMap<i32, Range<i64>>, deadline: Instant) -> Result<u64, Error> {
+        let (short, long): (BTreeMap<_, _>, BTreeMap<_, _>) = ahead
+            .into_iter()
+            .partition(|(_, offsets)| length(offsets) <= COUNTED);
+        // A panic elsewhere cannot leave a half-made count behind.
+        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        counted.retain(|partition, (offsets, _)| short.get(partition) == Some(offsets));
+        let new: BTreeMap<_, _> = short
+            .into_iter()
+            .filter(|(partition, offsets)| !offsets.is_empty() && !counted.contains_key(partition))
+            .collect();
+        if !new.is_empty() {
+            let mut counts = self.reader.count(&self.topic, &new, deadline)?;
+            let found = new
+                .into_iter()
+                .map(|(partition, offsets)| (partition, (offsets, counts.remove(&partition).unwrap_or(0))));
+            counted.extend(found);
+        }
+        Ok(total(long.values().map(length))
+            .saturating_add(total(counted.values().map(|(_, records)| *records))))
+    }
+
+    fn committed(&self, partitions: &[i32], timeout: Duration) -> Result<BTreeMap<i32, i64>, Error> {
+        let mut asked = TopicPartitionList::new();
+        for partition in partitions {
+            asked.add_partition(&self.topic, *partition);
+        }
+        let what = "the committed offsets";
+        let (topic, bootstrap_servers) = (&self.topic, self.reader.bootstrap_servers());
+        let ask = AskSnafu {
+            what,
+            topic,
+            bootstrap_servers,
+        };
+        let answer = self.group.committed_offsets(asked, timeout).context(ask)?;
+        let mut committed = BTreeMap::new();
+        for element in answer.elements_for_topic(topic) {
+            element.error().context(ask)?;
+            // Anything else says that the group has committed nothing.
+            if let Offset::Offset(offset) = element.offset() {
+                committed.insert(element.partition(), offset);
+            }
+        }
+        Ok(committed)
+    }
+}
+
+/// The offsets before the group, by partition. Pure.
+fn ahead(
+    starts: &BTreeMap<i32, i64>,
+    committed: &BTreeMap<i32, i64>,
+    ends: &BTreeMap<i32, i64>,
+) -> BTreeMap<i32, Range<i64>> {
+    let of = |(partition, end): (&i32, &i64)| {
+        let start = starts.get(partition).copied().unwrap_or(0);
+        // What was deleted before the group came to it can no longer be worked on.
+        let from = committed
+            .get(partition)
+            .map_or(start, |committed| start.max(*committed));
+        // A topic that was made anew may end before what was once committed.
+        (*partition, from.min(*end)..*end)
+    };
+    ends.iter().map(of).collect()
+}
+
+fn length(offsets: &Range<i64>) -> u64 {
+    u64::try_from(offsets.end.saturating_sub(offsets.start)).unwrap_or(0)
+}
+
+fn total(numbers: impl Iterator<Item = u64>) -> u64 {
+    numbers.fold(0, u64::saturating_add)
+}
+
+fn left(deadline: Instant) -> Duration {
+    // Not zero, which would be no request at all.
+    deadline
+        .saturating_duration_since(Instant::now())
+        .max(Duration::from_millis(1))
+}
+
+/// Takes what has piled up for a client that is otherwise never polled, such as connection errors.
+fn drain(consumer: &BaseConsumer<Quiet>) {
+    let most = 1000;
+    for _ in 0..most {
+        if consumer.poll(Duration::ZERO).is_none() {
+            return;
+        }
+    }
+}
+
+fn client_config(bootstrap_servers: &str) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config
+        .set("bootstrap.servers", bootstrap_servers)
+        .set("client.id", "naru-operator")
+        .set("enable.auto.commit", "false")
+        .set("allow.auto.create.topics", "false")
+        .set("socket.timeout.ms", "5000")
+        .set("reconnect.backoff.max.ms", "2000")
+        .set_log_level(RDKafkaLogLevel::Emerg);
+    config
+}
+
+/// A client that says nothing of its own accord: each failure shows in a look, and is told once there.
+pub(crate) struct Quiet;
+
+impl ClientContext for Quiet {
+    fn log(&self, _level: RDKafkaLogLevel, facility: &str, message: &str) {
+        tracing::trace!(facility, message, "librdkafka");
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::trace!(%error, reason, "librdkafka");
+    }
+}
+
+impl ConsumerContext for Quiet {}
+
+/// Whether the topic is not there, which is no failure of Kafka's.
+fn is_unknown(code: RDKafkaErrorCode) -> bool {
+    matches!(
+        code,
+        RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn offsets_before_a_group_are_bounded_by_the_log() {
+        // (case, log start, committed, last stable offset, expected)
+        let cases = [
+            ("never committed", 7, None, 10, 7..10),
+            ("in the middle", 0, Some(4), 10, 4..10),
+            ("done", 0, Some(10), 10, 10..10),
+            ("committed records were deleted", 7, Some(4), 10, 7..10),
+            ("everything was deleted", 10, Some(4), 10, 10..10),
+            ("the topic was made anew", 0, Some(400), 10, 10..10),
+            ("empty", 0, None, 0, 0..0),
+        ];
+        for (case, start, committed, end, expected) in cases {
+            let committed = committed.map(|offset| (0, offset)).into_iter().collect();
+            let found = ahead(
+                &BTreeMap::from([(0, start)]),
+                &committed,
+                &BTreeMap::from([(0, end)]),
+            );
+            assert_eq!(found, BTreeMap::from([(0, expected)]), "{case}");
+        }
+    }
+
+    #[test]
+    fn lag_does_not_overflow() {
+        assert_eq!(total([u64::MAX, 1].into_iter()), u64::MAX);
+        assert_eq!(length(&(5..3)), 0);
+    }
+}

@@ -1,0 +1,190 @@
+//! Topics of one Kafka cluster, as a `read_committed` reader sees them. Blocking.
+
+use std::{
+    collections::BTreeMap,
+    ops::Range,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    Message, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer},
+    error::{KafkaError, RDKafkaErrorCode},
+    metadata::{MetadataPartition, MetadataTopic},
+};
+use snafu::ResultExt;
+
+use super::{
+    AskSnafu, ClientSnafu, Error, NoAnswerSnafu, NoTopicSnafu, Quiet, TooSlowSnafu, client_config, drain,
+    is_unknown, left,
+};
+
+/// A client for one Kafka cluster that all observers of the cluster share. It is in no group.
+pub struct Reader {
+    bootstrap_servers: String,
+    consumer: BaseConsumer<Quiet>,
+    /// The one who counts: a client has one assignment.
+    counting: Mutex<()>,
+}
+
+impl Reader {
+    /// Does no I/O: an unreachable cluster shows at the first question.
+    pub fn new(bootstrap_servers: &str) -> Result<Self, Error> {
+        let mut config = client_config(bootstrap_servers);
+        config
+            // librdkafka's consumer queue needs one, though nobody ever joins or commits under it.
+            .set("group.id", "naru-operator")
+            .set("isolation.level", "read_committed")
+            .set("enable.partition.eof", "true")
+            // What was deleted between question and answer is no reason to count from elsewhere.
+            .set("auto.offset.reset", "error")
+            // Tails are short: the end must show soon, and not much be fetched ahead.
+            .set("fetch.wait.max.ms", "20")
+            .set("fetch.message.max.bytes", "262144")
+            .set("queued.min.messages", "100")
+            .set("queued.max.messages.kbytes", "4096");
+        let consumer = config
+            .create_with_context(Quiet)
+            .context(ClientSnafu { bootstrap_servers })?;
+        Ok(Self {
+            bootstrap_servers: bootstrap_servers.to_owned(),
+            consumer,
+            counting: Mutex::default(),
+        })
+    }
+
+    pub(super) fn bootstrap_servers(&self) -> &str {
+        &self.bootstrap_servers
+    }
+
+    /// The topic's partitions.
+    pub(super) fn partitions(&self, topic: &str, timeout: Duration) -> Result<Vec<i32>, Error> {
+        let bootstrap_servers = &self.bootstrap_servers;
+        let ask = AskSnafu {
+            what: "the partitions",
+            topic,
+            bootstrap_servers,
+        };
+        let metadata = self.consumer.fetch_metadata(Some(topic), timeout).context(ask)?;
+        let found = metadata.topics().iter().find(|found| found.name() == topic);
+        let code = found.and_then(MetadataTopic::error).map(RDKafkaErrorCode::from);
+        match (found, code) {
+            (Some(found), None) => Ok(found.partitions().iter().map(MetadataPartition::id).collect()),
+            (Some(_), Some(code)) if !is_unknown(code) => Err(KafkaError::MetadataFetch(code)).context(ask),
+            _ => NoTopicSnafu {
+                topic,
+                bootstrap_servers,
+            }
+            .fail(),
+        }
+    }
+
+    /// `Offset::Beginning`: the start of each partition's log. `Offset::End`: its last stable offset, the isolation
+    /// level being `read_committed`. One request per leader.
+    pub(super) fn offsets(
+        &self,
+        topic: &str,
+        partitions: &[i32],
+        which: Offset,
+        timeout: Duration,
+    ) -> Result<BTreeMap<i32, i64>, Error> {
+        let bootstrap_servers = &self.bootstrap_servers;
+        let what = "the offsets";
+        let ask = AskSnafu {
+            what,
+            topic,
+            bootstrap_servers,
+        };
+        let mut asked = TopicPartitionList::new();
+        for partition in partitions {
+            asked
+                .add_partition_offset(topic, *partition, which)
+                .context(ask)?;
+        }
+        let answer = self.consumer.offsets_for_times(asked, timeout).context(ask)?;
+        let mut offsets = BTreeMap::new();
+        for element in answer.elements_for_topic(topic) {
+            element.error().context(ask)?;
+            if let Offset::Offset(offset) = element.offset() {
+                offsets.insert(element.partition(), offset);
+            }
+        }
+        if offsets.len() < partitions.len() {
+            return NoAnswerSnafu {
+                what,
+                topic,
+                bootstrap_servers,
+            }
+            .fail();
+        }
+        Ok(offsets)
+    }
+
+    /// How many records of committed transactions, or of none, these offsets hold: by reading them.
+    pub(super) fn count(
+        &self,
+        topic: &str,
+        offsets: &BTreeMap<i32, Range<i64>>,
+        deadline: Instant,
+    ) -> Result<BTreeMap<i32, u64>, Error> {
+        let _alone = self.counting.lock().unwrap_or_else(PoisonError::into_inner);
+        drain(&self.consumer);
+        let counts = self.read(topic, offsets, deadline);
+        // A client without an assignment fetches nothing. There is none to take away if `read` failed early.
+        let _ = self.consumer.unassign();
+        counts
+    }
+
+    fn read(
+        &self,
+        topic: &str,
+        offsets: &BTreeMap<i32, Range<i64>>,
+        deadline: Instant,
+    ) -> Result<BTreeMap<i32, u64>, Error> {
+        let bootstrap_servers = &self.bootstrap_servers;
+        let ask = AskSnafu {
+            what: "the last records",
+            topic,
+            bootstrap_servers,
+        };
+        let mut assignment = TopicPartitionList::new();
+        for (partition, offsets) in offsets {
+            assignment
+                .add_partition_offset(topic, *partition, Offset::Offset(offsets.start))
+                .context(ask)?;
+        }
+        self.consumer.assign(&assignment).context(ask)?;
+        let mut unread = offsets.clone();
+        let mut counts: BTreeMap<i32, u64> = offsets.keys().map(|partition| (*partition, 0)).collect();
+        while !unread.is_empty() {
+            if Instant::now() >= deadline {
+                return TooSlowSnafu {
+                    topic,
+                    bootstrap_servers,
+                }
+                .fail();
+            }
+            match self.consumer.poll(left(deadline).min(Duration::from_millis(100))) {
+                Some(Ok(record)) => {
+                    let Some(offsets) = unread.get(&record.partition()) else {
+                        continue;
+                    };
+                    if record.offset() < offsets.end {
+                        *counts.entry(record.partition()).or_default() += 1;
+                    }
+                    if record.offset() + 1 >= offsets.end {
+                        unread.remove(&record.partition());
+                    }
+                }
+                Some(Err(KafkaError::PartitionEOF(partition))) => {
+                    unread.remove(&partition);
+                }
+                // Either it passes, or the deadline does.
+                Some(Err(error)) => tracing::debug!(topic, %error, "failed to read the end of a topic"),
+                None => {}
+            }
+        }
+        Ok(counts)
+    }
+}

@@ -1,0 +1,125 @@
+//! Reads and writes the replicas of a Deployment.
+
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    autoscaling::v1::{Scale, ScaleSpec},
+};
+use kube::{
+    Api, Client,
+    api::{ObjectMeta, Patch, PatchParams},
+    runtime::events::{Event, EventType},
+};
+use tokio::time::timeout;
+
+use super::Target;
+use crate::{
+    autoscale::{Decision, History, Lag, Observation, decide},
+    controller::Context,
+};
+
+/// Reconcilers leave `spec.replicas` out of what they apply, so that it is this manager's alone.
+const FIELD_MANAGER: &str = "naru/autoscaler";
+/// Deadline of one request.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// How many replicas the target's Deployment asks for. None if there is no such Deployment.
+pub(super) async fn replicas(client: &Client, target: &Target) -> Result<Option<i32>, String> {
+    let scale = match within(deployments(client, target).get_scale(&target.deployment)).await {
+        Err(Problem::Api(kube::Error::Api(status))) if status.is_not_found() => return Ok(None),
+        answer => answer.map_err(|problem| problem.doing("read the scale of", target))?,
+    };
+    // The API server leaves out what is zero.
+    Ok(Some(scale.spec.and_then(|spec| spec.replicas).unwrap_or(0)))
+}
+
+/// Decides, and changes the replicas if so decided.
+pub(super) async fn scale(
+    context: &Context,
+    target: &Target,
+    history: &mut History,
+    replicas: i32,
+    lag: Option<Lag>,
+) -> Result<(), String> {
+    let seen = Observation {
+        at: Instant::now(),
+        replicas,
+        lag,
+    };
+    history.remember(&target.policy, &seen);
+    let Target {
+        kind,
+        namespace,
+        name,
+        deployment,
+        ..
+    } = target;
+    match decide(&target.policy, history, &seen) {
+        Decision::Hold { reason } => {
+            tracing::debug!(kind, %namespace, %name, replicas, reason, "holding");
+            Ok(())
+        }
+        Decision::ScaleTo { replicas: to, reason } => {
+            let scale = Scale {
+                metadata: ObjectMeta {
+                    name: Some(deployment.clone()),
+                    namespace: Some(namespace.clone()),
+                    ..ObjectMeta::default()
+                },
+                spec: Some(ScaleSpec { replicas: Some(to) }),
+                status: None,
+            };
+            let (parameters, patch) = (PatchParams::apply(FIELD_MANAGER).force(), Patch::Apply(&scale));
+            let deployments = deployments(&context.client, target);
+            let patched = within(deployments.patch_scale(deployment, &parameters, &patch)).await;
+            patched.map_err(|problem| problem.doing("scale", target))?;
+            tracing::info!(kind, %namespace, %name, from = replicas, to, reason, "scaled");
+            publish(context, target, replicas, to, reason).await;
+            Ok(())
+        }
+    }
+}
+
+async fn publish(context: &Context, target: &Target, from: i32, to: i32, reason: String) {
+    let event = Event {
+        type_: EventType::Normal,
+        reason: if to > from { "ScaledOut" } else { "ScaledIn" }.to_owned(),
+        note: Some(format!("{:?} from {from} to {to}: {reason}", target.deployment)),
+        action: "Scale".to_owned(),
+        secondary: None,
+    };
+    // An event is a courtesy: the Deployment has changed already.
+    if let Err(problem) = within(context.recorder.publish(&event, &target.reference)).await {
+        tracing::warn!(
+            problem = problem.doing("publish an event about", target),
+            "failed to publish an event"
+        );
+    }
+}
+
+fn deployments(client: &Client, target: &Target) -> Api<Deployment> {
+    Api::namespaced(client.clone(), &target.namespace)
+}
+
+enum Problem {
+    Api(kube::Error),
+    Silence,
+}
+
+impl Problem {
+    fn doing(&self, doing: &str, target: &Target) -> String {
+        let cause = match self {
+            Self::Api(error) => error.to_string(),
+            Self::Silence => format!("no answer for {} s", DEADLINE.as_secs()),
+        };
+        format!("failed to {doing} Deployment {:?}: {cause}", target.deployment)
+    }
+}
+
+async fn within<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T, Problem> {
+    match timeout(DEADLINE, request).await {
+        Ok(answer) => answer.map_err(Problem::Api),
+        Err(_) => Err(Problem::Silence),
+    }
+}

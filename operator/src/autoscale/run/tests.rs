@@ -1,0 +1,195 @@
+//! What the autoscaler asks of the API server.
+
+use std::{sync::Arc, time::Duration};
+
+use clap::Parser;
+use http::{Request, Response, StatusCode};
+use kube::{
+    Client,
+    client::Body,
+    runtime::events::{Recorder, Reporter},
+};
+use serde_json::{Value, json};
+use tower_test::mock;
+
+use super::*;
+use crate::{
+    autoscale::{History, Lag, Policy},
+    controller::Context,
+    settings::Settings,
+};
+
+type Server = mock::Handle<Request<Body>, Response<Body>>;
+
+fn context() -> (Context, Server) {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let (service, server) = mock::pair();
+    let client = Client::new(service, "shop");
+    let context = Context {
+        recorder: Recorder::new(
+            client.clone(),
+            Reporter {
+                controller: "naru-operator".to_owned(),
+                instance: None,
+            },
+        ),
+        client,
+        settings: Arc::new(Settings::parse_from([
+            "naru-operator",
+            "--worker-image",
+            "naru-worker",
+        ])),
+        kafka: Arc::default(),
+        http: reqwest::Client::new(),
+        failures: Arc::default(),
+        metrics: Arc::default(),
+    };
+    (context, server)
+}
+
+fn target() -> Target {
+    Target {
+        kind: "FilteredSum",
+        namespace: "shop".to_owned(),
+        name: "total".to_owned(),
+        reference: ObjectReference {
+            kind: Some("FilteredSum".to_owned()),
+            name: Some("total".to_owned()),
+            namespace: Some("shop".to_owned()),
+            ..ObjectReference::default()
+        },
+        deployment: "total-sum".to_owned(),
+        group: "naru.shop.total.sum".to_owned(),
+        topic: "items".to_owned(),
+        bootstrap_servers: "127.0.0.1:1".to_owned(),
+        policy: Policy {
+            min_replicas: 1,
+            max_replicas: 5,
+            lag_per_replica: 10_000,
+            scale_in_after: Duration::from_secs(60),
+        },
+    }
+}
+
+/// Answers the next request, and returns its method, path with query, and body.
+async fn answer(server: &mut Server, status: StatusCode, body: Value) -> (String, Value) {
+    let (request, send) = server.next_request().await.expect("a request was to come");
+    let line = format!("{} {}", request.method(), request.uri());
+    let sent = request.into_body().collect_bytes().await.unwrap();
+    send.send_response(
+        Response::builder()
+            .status(status)
+            .body(Body::from(body.to_string().into_bytes()))
+            .unwrap(),
+    );
+    (line, serde_json::from_slice(&sent).unwrap_or_default())
+}
+
+fn scale_of(replicas: i32) -> Value {
+    json!({
+        "apiVersion": "autoscaling/v1", "kind": "Scale",
+        "metadata": { "name": "total-sum", "namespace": "shop" },
+        "spec": { "replicas": replicas }, "status": { "replicas": replicas },
+    })
+}
+
+#[tokio::test]
+async fn a_decision_becomes_a_patch_of_the_scale_and_an_event() {
+    let (context, mut server) = context();
+    let work = tokio::spawn(async move {
+        let lag = Some(Lag {
+            records: 25_000,
+            partitions: 3,
+        });
+        let replicas = scale::replicas(&context.client, &target())
+            .await
+            .unwrap()
+            .unwrap();
+        scale::scale(&context, &target(), &mut History::default(), replicas, lag).await
+    });
+    let path = "/apis/apps/v1/namespaces/shop/deployments/total-sum/scale";
+    let (line, _) = answer(&mut server, StatusCode::OK, scale_of(1)).await;
+    assert_eq!(line, format!("GET {path}"));
+    let (line, body) = answer(&mut server, StatusCode::OK, scale_of(3)).await;
+    assert!(line.starts_with(&format!("PATCH {path}?")), "{line}");
+    assert!(
+        line.contains("fieldManager=naru%2Fautoscaler") && line.contains("force=true"),
+        "{line}"
+    );
+    let expected = json!({
+        "apiVersion": "autoscaling/v1", "kind": "Scale",
+        "metadata": { "name": "total-sum", "namespace": "shop" },
+        "spec": { "replicas": 3 },
+    });
+    assert_eq!(body, expected);
+    let (line, event) = answer(&mut server, StatusCode::CREATED, json!({})).await;
+    assert!(
+        line.starts_with("POST /apis/events.k8s.io/v1/namespaces/shop/events"),
+        "{line}"
+    );
+    assert_eq!(event["reason"], "ScaledOut");
+    assert_eq!(
+        event["note"],
+        "\"total-sum\" from 1 to 3: lag 25000 over 3 partitions wants 3 replicas"
+    );
+    assert_eq!(work.await.unwrap(), Ok(()));
+}
+
+#[tokio::test]
+async fn without_lag_nothing_is_patched() {
+    let (context, mut server) = context();
+    scale::scale(&context, &target(), &mut History::default(), 3, None)
+        .await
+        .unwrap();
+    drop(context);
+    assert!(server.next_request().await.is_none());
+}
+
+#[tokio::test]
+async fn a_deployment_that_does_not_exist_is_no_problem() {
+    let (context, mut server) = context();
+    let work = tokio::spawn(async move { scale::replicas(&context.client, &target()).await });
+    let missing = json!({
+        "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 404, "reason": "NotFound",
+        "message": "deployments.apps \"total-sum\" not found", "metadata": {}, "details": {},
+    });
+    answer(&mut server, StatusCode::NOT_FOUND, missing).await;
+    assert_eq!(work.await.unwrap(), Ok(None));
+}
+
+#[tokio::test]
+async fn a_refusal_names_the_deployment() {
+    let (context, mut server) = context();
+    let work = tokio::spawn(async move { scale::replicas(&context.client, &target()).await });
+    let forbidden = json!({
+        "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 403, "reason": "Forbidden",
+        "message": "no", "metadata": {}, "details": {},
+    });
+    answer(&mut server, StatusCode::FORBIDDEN, forbidden).await;
+    let problem = work.await.unwrap().unwrap_err();
+    assert!(
+        problem.starts_with("failed to read the scale of Deployment \"total-sum\": "),
+        "{problem}"
+    );
+}
+
+#[tokio::test]
+async fn the_autoscaler_stops_when_told_and_an_unreachable_kafka_changes_nothing() {
+    let (context, mut server) = context();
+    let (context, stop) = (Arc::new(context), CancellationToken::new());
+    let work = tokio::spawn(run(Arc::clone(&context), || vec![target()], stop.clone()));
+    let (line, _) = answer(&mut server, StatusCode::OK, scale_of(3)).await;
+    assert!(line.starts_with("GET "), "{line}");
+    stop.cancel();
+    tokio::time::timeout(Duration::from_secs(20), work)
+        .await
+        .expect("it stops in time")
+        .unwrap();
+    assert!(
+        !context.metrics.text().contains("lag_records{"),
+        "{}",
+        context.metrics.text()
+    );
+    drop(context);
+    assert!(server.next_request().await.is_none());
+}

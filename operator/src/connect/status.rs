@@ -1,0 +1,68 @@
+//! How a connector and its tasks are.
+
+use serde::Deserialize;
+
+/// State of a connector or of a task.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum State {
+    Running,
+    Failed,
+    Paused,
+    Stopped,
+    Unassigned,
+    Restarting,
+    /// One that this version does not know.
+    #[serde(other)]
+    Other,
+}
+
+/// A connector with its tasks. A failed task does not show in the connector's own state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectorStatus {
+    pub state: State,
+    /// Why the connector itself has failed: a Java stack trace.
+    pub trace: Option<String>,
+    pub tasks: Vec<TaskStatus>,
+}
+
+/// One task of a connector.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+pub struct TaskStatus {
+    pub id: i32,
+    pub state: State,
+    /// Why the task has failed: a Java stack trace.
+    pub trace: Option<String>,
+}
+
+impl ConnectorStatus {
+    /// Rewrites every trace.
+    pub(super) fn map_traces(mut self, rewrite: impl Fn(String) -> String) -> Self {
+        self.trace = self.trace.map(&rewrite);
+        for task in &mut self.tasks {
+            task.trace = task.trace.take().map(&rewrite);
+        }
+        self
+    }
+}
+
+impl<'de> Deserialize<'de> for ConnectorStatus {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Document {
+            connector: Connector,
+            tasks: Vec<TaskStatus>,
+        }
+        #[derive(Deserialize)]
+        struct Connector {
+            state: State,
+            trace: Option<String>,
+        }
+        let Document { connector, tasks } = Document::deserialize(deserializer)?;
+        Ok(Self {
+            state: connector.state,
+            trace: connector.trace,
+            tasks,
+        })
+    }
+}

@@ -1,0 +1,144 @@
+//! The client against a Connect cluster in memory.
+
+use serde_json::json;
+
+use super::{
+    fake::{Fake, error, http},
+    *,
+};
+
+#[tokio::test]
+async fn a_connector_is_registered_read_and_deleted() {
+    let fake = Fake::start().await;
+    let connect = fake.client(Mask::default());
+    assert_eq!(connect.config("shop.items").await, Ok(None));
+    assert_eq!(connect.status("shop.items").await, Ok(None));
+
+    connect
+        .put_config("shop.items", &Config::from([("topics", "items")]))
+        .await
+        .unwrap();
+    let found = connect.config("shop.items").await.unwrap().unwrap();
+    assert_eq!(found, Config::from([("name", "shop.items"), ("topics", "items")]));
+
+    connect.delete("shop.items").await.unwrap();
+    connect.delete("shop.items").await.unwrap();
+    assert_eq!(connect.config("shop.items").await, Ok(None));
+}
+
+#[tokio::test]
+async fn a_failed_task_shows_with_its_trace_and_without_secrets() {
+    let fake = Fake::start().await;
+    fake.world(|world| {
+        let status = json!({
+            "name": "a", "type": "sink",
+            "connector": { "state": "RUNNING", "worker_id": "w" },
+            "tasks": [
+                { "id": 0, "state": "RUNNING", "worker_id": "w" },
+                { "id": 1, "state": "FAILED", "worker_id": "w", "trace": "wrong password geheim" },
+                { "id": 2, "state": "SOMETHING_NEW", "worker_id": "w" },
+            ],
+        });
+        world.statuses.insert("a".to_owned(), status);
+    });
+    let connect = fake.client(Mask::new(["geheim"]));
+    let status = connect.status("a").await.unwrap().unwrap();
+    assert_eq!(status.state, State::Running);
+    let tasks: Vec<_> = status
+        .tasks
+        .iter()
+        .map(|task| (task.id, task.state, task.trace.as_deref()))
+        .collect();
+    let expected = [
+        (0, State::Running, None),
+        (1, State::Failed, Some("wrong password ***")),
+        (2, State::Other, None),
+    ];
+    assert_eq!(tasks, expected);
+    connect.restart_failed("a").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_refusal_says_what_connect_said_without_secrets_on_one_line_and_cut() {
+    let fake = Fake::start().await;
+    let connect = fake.client(Mask::new(["geheim"]));
+    let message = format!("Invalid value geheim:\n  {}", "x".repeat(1000));
+    fake.instead(400, error(400, &message));
+    let refused = connect
+        .put_config("a", &Config::from([("password", "geheim")]))
+        .await
+        .unwrap_err();
+    let text = refused.to_string();
+    assert!(text.contains("(status 400): Invalid value ***: xxx"), "{text}");
+    assert!(!text.contains("geheim") && !text.contains('\n'), "{text}");
+    let Error::Refused { message, .. } = refused else {
+        panic!("{refused:?}")
+    };
+    assert_eq!(message.chars().count(), LONGEST_MESSAGE + "...".len());
+}
+
+#[tokio::test]
+async fn a_rebalance_is_no_refusal() {
+    let fake = Fake::start().await;
+    let connect = fake.client(Mask::default());
+    let conflict = error(
+        409,
+        "Cannot complete request momentarily due to stale configuration",
+    );
+    for _ in 0..4 {
+        fake.instead(409, conflict.clone());
+    }
+    let rebalancing = Err(Error::Rebalancing {
+        address: fake.address.to_string(),
+    });
+    assert_eq!(connect.put_config("a", &Config::default()).await, rebalancing);
+    assert_eq!(connect.restart_failed("a").await, rebalancing);
+    assert_eq!(connect.delete("a").await, rebalancing);
+    assert_eq!(connect.status("a").await.map(|_| ()), rebalancing);
+}
+
+#[tokio::test]
+async fn another_server_is_not_mistaken_for_connect() {
+    let fake = Fake::start().await;
+    let connect = fake.client(Mask::default());
+    let cases = [
+        (404, "<html>not found</html>"),
+        (200, "<html>welcome</html>"),
+        (200, "[1]"),
+        (502, ""),
+    ];
+    for (status, body) in cases {
+        fake.instead(status, body);
+        let error = connect.config("a").await.unwrap_err();
+        assert!(
+            matches!(error, Error::NotConnect { .. }),
+            "{status} {body}: {error}"
+        );
+        assert!(!error.to_string().contains("html"), "{error}");
+    }
+    // Nothing was unregistered, so a deletion must not be taken for done.
+    fake.instead(404, "<html>not found</html>");
+    assert!(matches!(connect.delete("a").await, Err(Error::NotConnect { .. })));
+}
+
+#[tokio::test]
+async fn an_unreachable_cluster_is_named_without_credentials() {
+    // A port that was free a moment ago, so that nobody listens.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    drop(listener);
+    let address = Address::parse(&format!("http://ada:lovelace@127.0.0.1:{port}")).unwrap();
+    let error = Connect::new(http(), address, Mask::default())
+        .status("a")
+        .await
+        .unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.starts_with(&format!(
+            "kafka connect at \"http://127.0.0.1:{port}\" does not answer: "
+        )),
+        "{text}"
+    );
+    assert!(text.to_lowercase().contains("connection refused"), "{text}");
+    assert!(!text.contains("lovelace"), "{text}");
+}

@@ -1,0 +1,176 @@
+//! The controller of `SinkConnector`: a connector registered with Kafka Connect, and its tasks kept running.
+//!
+//! A connector is no Kubernetes object that an owner reference could clean up, hence the finalizer. Only the deletion
+//! of the resource deletes the connector: a wrong edit or a silent dependency leaves it as it is. The topics, the
+//! table and the offsets of the connector's consumer group stay in any case.
+
+mod build;
+mod cleanup;
+mod dereference;
+mod plan;
+mod restarts;
+mod status;
+#[cfg(test)]
+mod tests;
+mod validate;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use kube::{
+    Api, ResourceExt,
+    core::object::HasStatus,
+    runtime::{controller::Action, finalizer},
+};
+use naru_api::{SinkConnector, SinkConnectorStatus};
+
+pub use self::validate::{ValidSinkConnector, validate};
+use self::{dereference::Referred, plan::Plan, restarts::Restarts, status::Seen};
+use crate::{
+    connect::{self, Config},
+    controller::{
+        Context, Error, report,
+        status::{self as object_status},
+    },
+    names::Names,
+};
+
+pub const KIND: &str = "SinkConnector";
+
+const FINALIZER: &str = "sinkconnectors.naru.dev/connector";
+/// Next look at a connector of which something was changed a moment ago.
+const SOON: Duration = Duration::from_secs(2);
+/// Next look at a connector that does not run.
+const UNWELL: Duration = Duration::from_secs(10);
+
+/// When failed tasks were restarted. Connect keeps no count, and each restart must be later than the one before.
+static RESTARTS: Restarts = Restarts::new();
+
+/// One pass over a SinkConnector.
+pub async fn reconcile(sink: Arc<SinkConnector>, context: Arc<Context>) -> Result<Action, Error> {
+    let api = Api::namespaced(context.client.clone(), &sink.namespace().unwrap_or_default());
+    let name = sink.name_any();
+    let pass = finalizer(&api, FINALIZER, sink, |event| async {
+        match event {
+            finalizer::Event::Apply(sink) => keep(&sink, &context).await,
+            finalizer::Event::Cleanup(sink) => end(&sink, &context).await,
+        }
+    });
+    let kubernetes = |doing: &str, source| Error::Kubernetes {
+        doing: format!("{doing} {KIND} {name:?}"),
+        source,
+    };
+    pass.await.map_err(|error| match error {
+        finalizer::Error::ApplyFailed(error) | finalizer::Error::CleanupFailed(error) => error,
+        finalizer::Error::AddFinalizer(source) => kubernetes("add the finalizer to", source),
+        finalizer::Error::RemoveFinalizer(source) => kubernetes("remove the finalizer from", source),
+        error @ (finalizer::Error::UnnamedObject | finalizer::Error::InvalidFinalizer) => {
+            Error::invalid(error.to_string())
+        }
+    })
+}
+
+async fn keep(sink: &SinkConnector, context: &Context) -> Result<Action, Error> {
+    let outcome = converge(sink, context, &RESTARTS, Instant::now()).await;
+    write_status(sink, context, outcome.as_ref()).await?;
+    let seen = outcome?;
+    let next = match seen.plan {
+        Plan::Nothing if seen.readiness().ready => context.settings.resync,
+        Plan::Nothing => UNWELL,
+        Plan::Create | Plan::Update | Plan::RestartFailed => SOON,
+    };
+    Ok(report::succeeded(context, KIND, sink, next))
+}
+
+async fn end(sink: &SinkConnector, context: &Context) -> Result<Action, Error> {
+    let outcome = cleanup::cleanup(sink, context, &RESTARTS).await;
+    if let Err(error) = &outcome {
+        // Or nobody would know why the resource does not go.
+        write_status(sink, context, Err(error)).await?;
+    }
+    outcome
+}
+
+async fn converge(
+    sink: &SinkConnector,
+    context: &Context,
+    restarts: &Restarts,
+    now: Instant,
+) -> Result<Seen, Error> {
+    let valid = validate(&context.settings, sink)?;
+    let referred = dereference::dereference(context, &valid).await?;
+    let desired = build::build(&valid, &referred.secrets);
+    Ok(settle(&valid.connector, &desired, &referred, restarts, now).await?)
+}
+
+/// Makes what is registered what is desired, and looks at how the connector is then.
+async fn settle(
+    name: &str,
+    desired: &Config,
+    Referred {
+        connect, registered, ..
+    }: &Referred,
+    restarts: &Restarts,
+    now: Instant,
+) -> Result<Seen, connect::Error> {
+    let before = connect.status(name).await?;
+    let plan = plan::plan(
+        desired,
+        registered.as_ref(),
+        before.as_ref(),
+        restarts.due(name, now),
+    );
+    let after = match plan {
+        Plan::Nothing => before,
+        Plan::Create | Plan::Update => {
+            connect.put_config(name, desired).await?;
+            tracing::info!(connector = name, ?plan, "registered a connector");
+            connect.status(name).await?
+        }
+        Plan::RestartFailed => {
+            // Remembered first: a restart that is refused half-way may have happened as well.
+            restarts.restarted(name, now);
+            connect.restart_failed(name).await?;
+            tracing::info!(connector = name, "restarted the failed tasks of a connector");
+            // What made it fail is what people want to know.
+            before
+        }
+    };
+    Ok(Seen { plan, status: after })
+}
+
+async fn write_status(
+    sink: &SinkConnector,
+    context: &Context,
+    outcome: Result<&Seen, &Error>,
+) -> Result<(), Error> {
+    let before = sink.status().cloned().unwrap_or_default();
+    let generation = sink.metadata.generation;
+    let readiness = outcome.map(Seen::readiness);
+    let conditions = object_status::conditions(
+        &before.conditions,
+        readiness.as_ref().map_err(|error| *error),
+        generation,
+        jiff::Timestamp::now(),
+    );
+    let names = connector_name(sink);
+    let status = SinkConnectorStatus {
+        observed_generation: generation,
+        conditions,
+        connector: outcome.map_or(before.connector, |_| Some(names)),
+        // Nobody knows how many run while the pass does not get as far as to Connect.
+        tasks: outcome.ok().map(Seen::counts),
+    };
+    object_status::write(context, sink, &status).await
+}
+
+/// The name under which Connect knows the connector of this resource.
+fn connector_name(sink: &SinkConnector) -> String {
+    Names {
+        namespace: &sink.namespace().unwrap_or_default(),
+        name: &sink.name_any(),
+    }
+    .connector()
+}

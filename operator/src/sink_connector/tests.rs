@@ -1,0 +1,335 @@
+//! The pure phases, case by case.
+
+mod passes;
+
+use clap::Parser;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{
+    connect::{ConnectorStatus, State, TaskStatus},
+    settings::Settings,
+};
+
+fn settings() -> Settings {
+    let defaults = [
+        "naru-operator",
+        "--worker-image",
+        "w",
+        "--connect-url",
+        "http://connect:8083",
+    ];
+    Settings::parse_from(
+        defaults
+            .into_iter()
+            .chain(["--kafka-bootstrap-servers", "kafka:9092"]),
+    )
+}
+
+fn sink(spec: Value) -> SinkConnector {
+    serde_json::from_value(json!({
+        "apiVersion": "naru.dev/v1alpha1", "kind": "SinkConnector",
+        "metadata": { "name": "items", "namespace": "shop", "generation": 1 },
+        "spec": spec,
+    }))
+    .unwrap()
+}
+
+fn mysql() -> SinkConnector {
+    sink(json!({
+        "topics": ["b.items", "a.items"], "tasksMax": 2,
+        "mysql": { "url": "jdbc:mysql://mysql:3306/shop", "credentialsSecret": "mysql", "table": "items", "key": "seq" },
+    }))
+}
+
+fn secrets() -> Config {
+    Config::from([("connection.username", "ada"), ("connection.password", "geheim")])
+}
+
+#[test]
+fn a_mysql_sink_is_an_upserting_jdbc_sink_that_reads_committed_records_from_the_start() {
+    let valid = validate(&settings(), &mysql()).unwrap();
+    assert_eq!(valid.connector, "shop.items");
+    assert_eq!(valid.store.secrets()["connection.password"].secret, "mysql");
+    let expected = Config::from([
+        ("batch.size", "1000"),
+        ("collection.name.format", "items"),
+        ("connection.password", "geheim"),
+        ("connection.url", "jdbc:mysql://mysql:3306/shop"),
+        ("connection.username", "ada"),
+        ("connector.class", "io.debezium.connector.jdbc.JdbcSinkConnector"),
+        ("consumer.override.auto.offset.reset", "earliest"),
+        ("consumer.override.isolation.level", "read_committed"),
+        ("consumer.override.max.poll.records", "1000"),
+        ("delete.enabled", "false"),
+        ("errors.deadletterqueue.context.headers.enable", "true"),
+        (
+            "errors.deadletterqueue.topic.name",
+            "naru.shop.items.dead-letters",
+        ),
+        ("errors.deadletterqueue.topic.replication.factor", "-1"),
+        ("errors.tolerance", "all"),
+        ("insert.mode", "upsert"),
+        ("primary.key.fields", "seq"),
+        ("primary.key.mode", "record_value"),
+        ("schema.evolution", "basic"),
+        ("tasks.max", "2"),
+        ("topics", "a.items,b.items"),
+        ("use.time.zone", "UTC"),
+    ]);
+    assert_eq!(build::build(&valid, &secrets()).0, expected.0);
+}
+
+#[test]
+fn any_other_connector_is_configured_as_written() {
+    let spec = json!({
+        "topics": ["items"], "class": "org.example.Sink",
+        "config": { "url": "http://store", "consumer.override.isolation.level": "read_uncommitted" },
+        "configSecrets": { "token": { "secret": "store", "key": "token" } },
+    });
+    let valid = validate(&settings(), &sink(spec)).unwrap();
+    let expected = Config::from([
+        ("connector.class", "org.example.Sink"),
+        ("consumer.override.auto.offset.reset", "earliest"),
+        ("consumer.override.isolation.level", "read_uncommitted"),
+        ("tasks.max", "1"),
+        ("token", "geheim"),
+        ("topics", "items"),
+        ("url", "http://store"),
+    ]);
+    assert_eq!(
+        build::build(&valid, &Config::from([("token", "geheim")])).0,
+        expected.0
+    );
+}
+
+#[test]
+fn mistakes_are_named_with_the_way_out() {
+    let class = |more: Value| {
+        let mut spec = json!({ "topics": ["items"], "class": "org.example.Sink" });
+        spec.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        sink(spec)
+    };
+    let url = |url: &str| {
+        let mysql = json!({ "url": url, "credentialsSecret": "mysql", "table": "items", "key": "seq" });
+        sink(json!({ "topics": ["items"], "mysql": mysql }))
+    };
+    let mut nowhere = settings();
+    nowhere.connect_url = None;
+    let cases = [
+        (
+            "no Connect anywhere",
+            &nowhere,
+            mysql(),
+            "spec.connect.url is not set and there is no default: set it, or the chart's value defaults.connect.url",
+        ),
+        (
+            "an address that is none",
+            &settings(),
+            class(json!({ "connect": { "url": "http://ada:geheim@:x" } })),
+            "connect.url is not an address: empty host",
+        ),
+        (
+            "a key of ours",
+            &settings(),
+            class(json!({ "configSecrets": { "topics": { "secret": "a", "key": "b" } } })),
+            "configSecrets sets \"topics\", which naru sets from topics",
+        ),
+        (
+            "a value from two places",
+            &settings(),
+            class(
+                json!({ "config": { "token": "x" }, "configSecrets": { "token": { "secret": "a", "key": "b" } } }),
+            ),
+            "config and configSecrets both set \"token\": remove one of them",
+        ),
+        (
+            "credentials in plain sight",
+            &settings(),
+            url("jdbc:mysql://mysql/shop?useSSL=false&Password=geheim"),
+            "mysql.url has the parameter \"Password\": credentials belong into the Secret that \
+             mysql.credentialsSecret names",
+        ),
+        (
+            "its own dead letters",
+            &settings(),
+            sink(json!({ "topics": ["naru.shop.items.dead-letters"], "class": "org.example.Sink" })),
+            "topics: \"naru.shop.items.dead-letters\" takes what this connector cannot store, and must not be its input",
+        ),
+    ];
+    for (case, settings, sink, expected) in cases {
+        let error = validate(settings, &sink).unwrap_err();
+        assert_eq!(
+            (error.reason(), error.sentence().as_str()),
+            ("InvalidSpec", expected),
+            "{case}"
+        );
+    }
+}
+
+fn task(id: i32, state: State, trace: Option<&str>) -> TaskStatus {
+    TaskStatus {
+        id,
+        state,
+        trace: trace.map(str::to_owned),
+    }
+}
+
+fn status(state: State, tasks: Vec<TaskStatus>) -> ConnectorStatus {
+    ConnectorStatus {
+        state,
+        trace: None,
+        tasks,
+    }
+}
+
+#[test]
+fn what_is_to_be_done_follows_from_what_is() {
+    let desired = Config::from([("a", "1"), ("b", "2")]);
+    let registered = Config::from([("a", "1"), ("b", "2"), ("name", "shop.items")]);
+    let other = Config::from([("a", "1"), ("b", "3"), ("name", "shop.items")]);
+    let more = Config::from([("a", "1"), ("b", "2"), ("c", "3"), ("name", "shop.items")]);
+    let well = status(State::Running, vec![task(0, State::Running, None)]);
+    let failed = status(
+        State::Running,
+        vec![task(0, State::Running, None), task(1, State::Failed, None)],
+    );
+    let broken = status(State::Failed, vec![]);
+    let paused = status(State::Paused, vec![task(0, State::Paused, None)]);
+    let cases = [
+        ("not registered", None, None, true, Plan::Create),
+        ("a value differs", Some(&other), Some(&well), true, Plan::Update),
+        ("a key is too many", Some(&more), Some(&well), true, Plan::Update),
+        (
+            "another configuration comes before a restart",
+            Some(&other),
+            Some(&failed),
+            true,
+            Plan::Update,
+        ),
+        (
+            "a failed task hides behind a running connector",
+            Some(&registered),
+            Some(&failed),
+            true,
+            Plan::RestartFailed,
+        ),
+        (
+            "a connector that failed itself",
+            Some(&registered),
+            Some(&broken),
+            true,
+            Plan::RestartFailed,
+        ),
+        (
+            "restarted a moment ago",
+            Some(&registered),
+            Some(&failed),
+            false,
+            Plan::Nothing,
+        ),
+        ("all is well", Some(&registered), Some(&well), true, Plan::Nothing),
+        ("not yet started", Some(&registered), None, true, Plan::Nothing),
+        (
+            "paused by somebody",
+            Some(&registered),
+            Some(&paused),
+            true,
+            Plan::Nothing,
+        ),
+    ];
+    for (case, registered, status, due, expected) in cases {
+        assert_eq!(plan::plan(&desired, registered, status, due), expected, "{case}");
+    }
+}
+
+#[test]
+fn readiness_says_how_the_tasks_are() {
+    let trace = "org.apache.kafka.connect.errors.ConnectException: Exiting\n\tat a.b.C(C.java:1)\nCaused by: \
+                 java.lang.X: middle\n\tat d.E\nCaused by: java.sql.SQLException: Access denied\n\t... 4 more\n";
+    let running = || task(0, State::Running, None);
+    let broken = ConnectorStatus {
+        state: State::Failed,
+        trace: Some("X: no such class".to_owned()),
+        tasks: vec![],
+    };
+    let denied = "org.apache.kafka.connect.errors.ConnectException: Exiting caused by: java.sql.SQLException: Access denied";
+    let failed = |plan| {
+        (
+            plan,
+            Some(status(
+                State::Running,
+                vec![running(), task(1, State::Failed, Some(trace))],
+            )),
+        )
+    };
+    // (plan, status, ready, reason, message)
+    let cases = [
+        (
+            (Plan::Create, None),
+            false,
+            "Starting",
+            "the connector is registered and about to start".to_owned(),
+        ),
+        (
+            (Plan::Nothing, Some(status(State::Running, vec![]))),
+            false,
+            "Starting",
+            "tasks 0 of 0 running".to_owned(),
+        ),
+        (
+            (
+                Plan::Nothing,
+                Some(status(
+                    State::Running,
+                    vec![running(), task(1, State::Unassigned, None)],
+                )),
+            ),
+            false,
+            "Starting",
+            "tasks 1 of 2 running".to_owned(),
+        ),
+        (
+            (Plan::Nothing, Some(status(State::Running, vec![running()]))),
+            true,
+            "Running",
+            "tasks 1 of 1 running".to_owned(),
+        ),
+        (
+            (
+                Plan::Nothing,
+                Some(status(State::Paused, vec![task(0, State::Paused, None)])),
+            ),
+            false,
+            "Paused",
+            "somebody has paused the connector in Connect".to_owned(),
+        ),
+        (
+            failed(Plan::Nothing),
+            false,
+            "TaskFailed",
+            format!("tasks 1 of 2 running; task 1 failed: {denied}"),
+        ),
+        (
+            failed(Plan::RestartFailed),
+            false,
+            "TaskFailed",
+            format!("tasks 1 of 2 running; task 1 failed: {denied}; restarted"),
+        ),
+        (
+            (Plan::Nothing, Some(broken)),
+            false,
+            "ConnectorFailed",
+            "the connector failed: X: no such class".to_owned(),
+        ),
+    ];
+    for ((plan, status), ready, reason, message) in cases {
+        let found = Seen { plan, status }.readiness();
+        assert_eq!(
+            (found.ready, found.reason, found.message),
+            (ready, reason, message)
+        );
+    }
+}
