@@ -8,7 +8,10 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Field {
     /// Name of the Avro field and of the column it is stored in.
-    #[cfg_attr(feature = "schema", schemars(length(max = 64), regex(pattern = r"^[A-Za-z_][A-Za-z0-9_]*$")))]
+    #[cfg_attr(
+        feature = "schema",
+        schemars(length(max = 64), regex(pattern = r"^[A-Za-z_][A-Za-z0-9_]*$"))
+    )]
     pub name: String,
     /// Type of the value after all transforms.
     #[serde(rename = "type")]
