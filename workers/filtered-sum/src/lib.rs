@@ -1,11 +1,35 @@
-//! A worker that filters the records of a topic and keeps running sums of one of their fields.
+//! A worker that filters the records of a topic and keeps running sums of one of their fields, exactly once.
+//!
+//! What it writes to the output topic is also its state. The totals of input partition p go to output partition p,
+//! in the same transaction as the offsets that they cover ([`partition`], [`total`]); whoever is assigned p reads
+//! them back and checks them against the offset ([`restore`]). The owner of input partition 0 adds the overall
+//! total, from what all owners have written ([`overall`]). Why it is so: `docs/adr/0002-state-in-the-output-topic.md`.
+//!
+//! What happens when:
+//!
+//! * **several workers** share the partitions; each writes only the totals of its own;
+//! * **a partition is revoked**: what is known of it is committed, then forgotten; the next owner reads it back;
+//! * **partitions are lost** (the group took the worker for dead): they are forgotten without a commit, and one that
+//!   is under way is refused by the broker, because the generation or the instance is old;
+//! * **SIGTERM**: a last commit, the group is left, exit code 0; **SIGKILL**: the open transaction is aborted by the
+//!   successor with the same name or after 10 s, and its records are read again;
+//! * **a transaction is aborted**: nothing is lost from memory, the next one is a snapshot of what there is then;
+//! * **a schema is not known**: the registry is asked; as long as it does not answer nothing is read on, and readiness
+//!   says so; an id that it does not have makes the record a dead letter;
+//! * **a record cannot be decoded, filtered or summed**: it goes to the dead letter topic, with the reason, in the
+//!   same transaction ([`dead_letter`]); a tombstone counts as dropped;
+//! * **the totals and the committed offset disagree**, records were deleted unread, or a total is full: that partition
+//!   is stopped, the others go on, the log and readiness say what to do.
 
 pub mod accumulator;
 pub mod dead_letter;
 pub mod decode;
 pub mod group;
+pub mod metrics;
+pub mod output;
 pub mod overall;
 pub mod partition;
 pub mod restore;
 pub mod rules;
 pub mod total;
+pub mod worker;

@@ -4,7 +4,7 @@
 //! writes the result beside its own totals. It adds whole states, not changes, so no partition is ever counted
 //! twice, however often it moves; and the vector of offsets says exactly which records a total covers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::accumulator::{Accumulator, Overflow};
 use crate::total::{Offsets, Scope, Total};
@@ -55,10 +55,12 @@ impl Overall {
                 subtotal.totals.insert(None, total.accumulator);
                 subtotal.next_offset = Some(next_offset);
             }
-            (Scope::Overall { offsets }, group) => {
+            // What was written comes back later, when something newer may have been written already.
+            (Scope::Overall { offsets }, group) if version(&offsets) >= version(&self.written_offsets) => {
                 self.written.insert(group, total.accumulator);
                 self.written_offsets = offsets;
             }
+            (Scope::Overall { .. }, _) => {}
         }
     }
 
@@ -97,11 +99,11 @@ impl Overall {
         let offset = |(partition, subtotal): (&i32, &Subtotal)| Some((*partition, subtotal.next_offset?));
         self.partitions.iter().filter_map(offset).collect()
     }
+}
 
-    /// The partitions whose totals are included.
-    pub fn partitions(&self) -> BTreeSet<i32> {
-        self.offsets().into_keys().collect()
-    }
+/// Grows with every total, because the offset of a partition never goes back.
+fn version(offsets: &Offsets) -> i128 {
+    offsets.values().map(|offset| i128::from(*offset)).sum()
 }
 
 #[cfg(test)]
@@ -186,6 +188,18 @@ mod tests {
         assert_eq!(sums(&overall), []);
         overall.observe(subtotal(1, 1, None, 0));
         assert_eq!(sums(&overall), [("total".to_owned(), 5)]);
+    }
+
+    #[test]
+    fn a_total_that_comes_back_late_is_not_taken_for_the_newest() {
+        let mut overall = Overall::default();
+        overall.observe(subtotal(0, 3, None, 5));
+        let first = overall.changes().unwrap();
+        write(&mut overall);
+        overall.observe(subtotal(0, 4, None, 6));
+        write(&mut overall);
+        first.into_iter().for_each(|total| overall.observe(total));
+        assert_eq!(sums(&overall), []);
     }
 
     #[test]

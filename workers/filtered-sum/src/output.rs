@@ -1,0 +1,245 @@
+//! Reading the output topic: once to its end to restore partitions, or all the time for the overall total.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use naru_contract::Kafka;
+use naru_worker_core::avro::registry::{self, Registry};
+use naru_worker_core::avro::wire;
+use naru_worker_core::kafka::consumer::Assigned;
+use naru_worker_core::kafka::{Quiet, topic};
+use naru_worker_core::run::Context;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::{Message, Offset, TopicPartitionList};
+use snafu::{ResultExt, Snafu, ensure};
+use tracing::debug;
+
+use crate::overall::Overall;
+use crate::restore::Found;
+use crate::total::{Total, TotalError};
+
+/// Bound on reading the totals of the partitions that were assigned, on the polling thread.
+const RESTORE: Duration = Duration::from_secs(40);
+/// How long committed totals that are not there yet are waited for: the transaction of a killed worker is over
+/// by then.
+const SETTLE: Duration = Duration::from_secs(20);
+
+#[derive(Debug, Snafu)]
+pub enum Error {
+    #[snafu(transparent)]
+    Topic { source: topic::Error },
+    #[snafu(display("unable to read topic {topic:?}"))]
+    Read { source: KafkaError, topic: String },
+    #[snafu(display(
+        "the record at offset {offset} of partition {partition} of topic {topic:?} is not a total: {reason}; the output \
+         topic must hold nothing else"
+    ))]
+    Foreign {
+        topic: String,
+        partition: i32,
+        offset: i64,
+        reason: String,
+    },
+    #[snafu(transparent)]
+    Registry { source: registry::Error },
+    #[snafu(display(
+        "output topic {topic:?} has {found} partitions, expected one for each of the input topic's, which has partition \
+         {needed}"
+    ))]
+    TooFewPartitions { topic: String, found: i32, needed: i32 },
+    #[snafu(display("the totals in topic {topic:?} were not read within {} s", RESTORE.as_secs()))]
+    TooSlow { topic: String },
+    #[snafu(display("the worker is to stop"))]
+    Stopping,
+}
+
+/// What is needed to read the output topic.
+#[derive(Clone)]
+pub struct Output {
+    pub kafka: Kafka,
+    pub topic: String,
+    pub registry: Arc<Registry>,
+    pub context: Context,
+}
+
+/// A reader of some partitions from their beginning on.
+struct Reader {
+    consumer: BaseConsumer<Quiet>,
+    output: Output,
+}
+
+enum Read {
+    Total { partition: i32, total: Total },
+    End { partition: i32 },
+    Nothing,
+}
+
+impl Output {
+    /// The newest totals of each of `assigned`, which the output partition of the same number holds.
+    pub fn restore(&self, assigned: &[Assigned]) -> Result<BTreeMap<i32, Found>, Error> {
+        let started = Instant::now();
+        let mut found = assigned
+            .iter()
+            .map(|one| (one.partition, Found::default()))
+            .collect::<BTreeMap<_, _>>();
+        let Some(needed) = found.keys().next_back().copied() else {
+            return Ok(found);
+        };
+        let reader = Reader::open(self, |count| {
+            ensure!(
+                needed < count,
+                TooFewPartitionsSnafu {
+                    topic: &self.topic,
+                    found: count,
+                    needed
+                }
+            );
+            Ok(found.keys().copied().collect())
+        })?;
+        let mut unread = found.keys().copied().collect::<BTreeSet<_>>();
+        loop {
+            let behind = assigned.iter().any(|one| {
+                found
+                    .get(&one.partition)
+                    .is_some_and(|found| found.is_behind(one))
+            });
+            if unread.is_empty() && (!behind || started.elapsed() > SETTLE) {
+                return Ok(found);
+            }
+            ensure!(started.elapsed() < RESTORE, TooSlowSnafu { topic: &self.topic });
+            ensure!(!self.context.stop.is_cancelled(), StoppingSnafu);
+            self.context.health.beat();
+            match reader.poll(Duration::from_millis(100))? {
+                Read::Total { partition, total } => found.entry(partition).or_default().observe(total),
+                Read::End { partition } => {
+                    unread.remove(&partition);
+                }
+                Read::Nothing => {}
+            }
+        }
+    }
+}
+
+impl Reader {
+    fn open(output: &Output, choose: impl FnOnce(i32) -> Result<Vec<i32>, Error>) -> Result<Self, Error> {
+        let topic = &output.topic;
+        let consumer = topic::reader(&output.kafka)?;
+        let partitions = choose(topic::partition_count(&consumer, topic)?)?;
+        // `Offset::Beginning` would cost half a second until the leader is known.
+        let starts = topic::log_starts(&consumer, topic, &partitions)?;
+        let mut assignment = TopicPartitionList::new();
+        for (partition, start) in partitions.iter().zip(starts) {
+            assignment
+                .add_partition_offset(topic, *partition, Offset::Offset(start))
+                .context(ReadSnafu { topic })?;
+        }
+        consumer.assign(&assignment).context(ReadSnafu { topic })?;
+        Ok(Self {
+            consumer,
+            output: output.clone(),
+        })
+    }
+
+    fn poll(&self, timeout: Duration) -> Result<Read, Error> {
+        let topic = &self.output.topic;
+        let message = match self.consumer.poll(timeout) {
+            None => return Ok(Read::Nothing),
+            // The end of a partition is its last stable offset, since the consumer is read_committed.
+            Some(Err(KafkaError::PartitionEOF(partition))) => return Ok(Read::End { partition }),
+            Some(Err(source @ KafkaError::MessageConsumptionFatal(_))) => {
+                return Err(source).context(ReadSnafu { topic });
+            }
+            Some(Err(error)) => {
+                debug!(%topic, %error, "waiting for Kafka");
+                return Ok(Read::Nothing);
+            }
+            Some(Ok(message)) => message,
+        };
+        let (partition, offset) = (message.partition(), message.offset());
+        let foreign = |reason: String| Error::Foreign {
+            topic: topic.clone(),
+            partition,
+            offset,
+            reason,
+        };
+        let value = message
+            .payload()
+            .ok_or_else(|| foreign("it is a tombstone".to_owned()))?;
+        let (schema_id, datum) = wire::decode(value).map_err(|error| foreign(error.to_string()))?;
+        let schema = match self
+            .output
+            .context
+            .runtime
+            .block_on(self.output.registry.schema(schema_id))
+        {
+            Err(error @ (registry::Error::UnknownId { .. } | registry::Error::Parse { .. })) => {
+                return Err(foreign(error.to_string()));
+            }
+            schema => schema?,
+        };
+        let total = Total::decode(&schema, datum).map_err(|error: TotalError| foreign(error.to_string()))?;
+        Ok(Read::Total { partition, total })
+    }
+}
+
+/// Follows the whole output topic for the overall total.
+pub struct Tail {
+    reader: Reader,
+    overall: Overall,
+    /// Partitions that were not read to their end yet.
+    unread: BTreeSet<i32>,
+    partition_count: i32,
+    looked: Instant,
+}
+
+impl Tail {
+    /// How often the number of partitions is looked at.
+    const LOOK: Duration = Duration::from_secs(30);
+    /// Longest time that [`Self::follow`] takes in what is there, so that the input does not wait.
+    const BURST: Duration = Duration::from_millis(200);
+
+    pub fn open(output: &Output) -> Result<Self, Error> {
+        let mut partition_count = 0;
+        let reader = Reader::open(output, |count| {
+            partition_count = count;
+            Ok((0..count).collect())
+        })?;
+        Ok(Self {
+            reader,
+            overall: Overall::default(),
+            unread: (0..partition_count).collect(),
+            partition_count,
+            looked: Instant::now(),
+        })
+    }
+
+    /// Takes in what has arrived, without waiting for more. The overall total, once every partition was read to its
+    /// end: before that it would be less than what an earlier owner has written.
+    pub fn follow(&mut self) -> Result<Option<&Overall>, Error> {
+        if self.looked.elapsed() > Self::LOOK {
+            self.looked = Instant::now();
+            let output = &self.reader.output;
+            if topic::partition_count(&self.reader.consumer, &output.topic)? != self.partition_count {
+                *self = Self::open(&output.clone())?;
+            }
+        }
+        let started = Instant::now();
+        while started.elapsed() < Self::BURST {
+            match self.reader.poll(Duration::ZERO)? {
+                Read::Total { total, .. } => self.overall.observe(total),
+                Read::End { partition } => {
+                    self.unread.remove(&partition);
+                }
+                Read::Nothing => break,
+            }
+        }
+        Ok(self.unread.is_empty().then_some(&self.overall))
+    }
+
+    /// An overall total has been written: it need not come back before the next one is written.
+    pub fn written(&mut self, total: Total) {
+        self.overall.observe(total);
+    }
+}

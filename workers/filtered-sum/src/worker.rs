@@ -1,0 +1,316 @@
+//! The thread of a filtered-sum worker: what it does with each event of its consumer group.
+
+mod commit;
+mod error;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use naru_contract::FilteredSumWorker;
+use naru_worker_core::avro::registry::{self, Registry};
+use naru_worker_core::backoff::Backoff;
+use naru_worker_core::kafka::consumer::{Assigned, Event, GroupConsumer, Revoked};
+use naru_worker_core::kafka::transaction::TransactionalProducer;
+use naru_worker_core::run::{Context, chain};
+use rdkafka::Message;
+use rdkafka::message::BorrowedMessage;
+use tracing::{debug, error, info};
+
+pub use self::error::Error;
+use crate::dead_letter::{DeadLetter, DeadLetters};
+use crate::decode::Decoder;
+use crate::metrics::Metrics;
+use crate::output::{Output, Tail};
+use crate::partition::{Outcome, PartitionTotals};
+use crate::rules::Rules;
+use crate::total::SCHEMA;
+
+/// Longest time without looking whether the process is to stop.
+const POLL: Duration = Duration::from_millis(100);
+/// Time for leaving the group at the end.
+const LEAVE: Duration = Duration::from_secs(5);
+/// How long a schema that could not be used is not asked for again.
+const UNREADABLE: Duration = Duration::from_secs(30);
+
+/// Works until the process is to stop.
+pub fn work(config: &FilteredSumWorker, context: &Context) -> Result<(), Error> {
+    let rules = Rules::compile(config)?;
+    let metrics = Metrics::register(&context.metrics);
+    info!(name = config.name, topic = config.input_topic, "summing");
+    context.sessions(|| {
+        let (mut worker, consumer) = Worker::open(config, context, &rules, &metrics)?;
+        worker.run(&consumer)?;
+        worker.end(consumer)
+    })
+}
+
+/// One session: everything in it was read from Kafka since it began.
+struct Worker<'a> {
+    config: &'a FilteredSumWorker,
+    context: &'a Context,
+    rules: &'a Rules,
+    metrics: &'a Metrics,
+    registry: Arc<Registry>,
+    output: Output,
+    schema_id: u32,
+    decoder: Decoder,
+    forgot_unreadable: Instant,
+    producer: TransactionalProducer,
+    /// `None` until the group has said what is ours, which may be nothing.
+    owned: Option<BTreeMap<i32, Partition>>,
+    dead_letters: DeadLetters,
+    /// For the owner of input partition 0.
+    tail: Option<Tail>,
+    next_commit: Instant,
+    aborted_since: Option<Instant>,
+    backoff: Backoff,
+}
+
+/// An input partition that is ours.
+enum Partition {
+    Active(PartitionTotals),
+    /// No sum of it would be right, for this reason.
+    Stopped(String),
+}
+
+impl<'a> Worker<'a> {
+    fn open(
+        config: &'a FilteredSumWorker,
+        context: &'a Context,
+        rules: &'a Rules,
+        metrics: &'a Metrics,
+    ) -> Result<(Self, GroupConsumer), Error> {
+        let registry = Arc::new(Registry::new(&config.registry)?);
+        let subject = format!("{}-value", config.output_topic);
+        let schema_id = context.runtime.block_on(registry.register(&subject, SCHEMA))?;
+        // Before anything is read: it ends the transaction that a killed predecessor may have left open.
+        let transactional_id = format!("{}.{}", config.group, context.instance);
+        let producer = TransactionalProducer::open(&config.kafka, &transactional_id)?;
+        let consumer = GroupConsumer::join(
+            &config.kafka,
+            &config.group,
+            &context.instance,
+            &config.input_topic,
+        )?;
+        let output = Output {
+            kafka: config.kafka.clone(),
+            topic: config.output_topic.clone(),
+            registry: Arc::clone(&registry),
+            context: context.clone(),
+        };
+        let worker = Self {
+            config,
+            context,
+            rules,
+            metrics,
+            registry,
+            output,
+            schema_id,
+            decoder: Decoder::new(),
+            forgot_unreadable: Instant::now(),
+            producer,
+            owned: None,
+            dead_letters: DeadLetters::default(),
+            tail: None,
+            next_commit: Instant::now(),
+            aborted_since: None,
+            backoff: Backoff::new(Duration::from_millis(50), Duration::from_secs(2)),
+        };
+        worker.report();
+        Ok((worker, consumer))
+    }
+
+    fn run(&mut self, consumer: &GroupConsumer) -> Result<(), Error> {
+        while !self.context.stop.is_cancelled() {
+            self.context.health.beat();
+            let until_commit = self.next_commit.saturating_duration_since(Instant::now());
+            match consumer.poll(until_commit.min(POLL))? {
+                Event::Assigned(assigned) => self.assigned(consumer, &assigned)?,
+                Event::Revoked(revoked) => self.revoked(consumer, &revoked)?,
+                Event::Message(message) => self.message(consumer, &message)?,
+                Event::Idle => {}
+            }
+            if Instant::now() >= self.next_commit || self.dead_letters.is_full() {
+                self.commit(consumer)?;
+                self.next_commit = Instant::now() + Duration::from_millis(self.config.commit_interval_ms);
+            }
+        }
+        Ok(())
+    }
+
+    /// The last commit and the way out of the group.
+    fn end(mut self, consumer: GroupConsumer) -> Result<(), Error> {
+        self.commit(&consumer)?;
+        self.owned = None;
+        self.report();
+        consumer.leave(LEAVE);
+        Ok(())
+    }
+
+    /// Takes the totals of the new partitions from the output topic.
+    fn assigned(&mut self, consumer: &GroupConsumer, assigned: &[Assigned]) -> Result<(), Error> {
+        let started = Instant::now();
+        self.context
+            .health
+            .waiting_for("the totals to be read from the output topic");
+        let mut found = self.output.restore(assigned)?;
+        for one in assigned {
+            let found = found.remove(&one.partition).unwrap_or_default();
+            match found.check(one, self.rules.has_groups()) {
+                Ok(totals) => {
+                    self.owned
+                        .get_or_insert_default()
+                        .insert(one.partition, Partition::Active(totals));
+                }
+                Err(mismatch) => self.stop(consumer, one.partition, mismatch.to_string())?,
+            }
+        }
+        self.owned.get_or_insert_default();
+        if assigned.iter().any(|one| one.partition == 0) {
+            self.tail = Some(Tail::open(&self.output)?);
+        }
+        if !assigned.is_empty() {
+            self.metrics
+                .restore_seconds
+                .observe(started.elapsed().as_secs_f64());
+        }
+        self.report();
+        Ok(())
+    }
+
+    /// Drops partitions, after a last commit if they are still ours. What it does not commit, the next owner reads
+    /// again.
+    fn revoked(&mut self, consumer: &GroupConsumer, revoked: &Revoked) -> Result<(), Error> {
+        if !revoked.lost {
+            self.commit(consumer)?;
+        }
+        if let Some(owned) = &mut self.owned {
+            owned.retain(|partition, _| !revoked.partitions.contains(partition));
+        }
+        self.dead_letters
+            .retain(|partition| !revoked.partitions.contains(&partition));
+        if revoked.partitions.contains(&0) {
+            self.tail = None;
+        }
+        self.report();
+        Ok(())
+    }
+
+    fn message(&mut self, consumer: &GroupConsumer, message: &BorrowedMessage<'_>) -> Result<(), Error> {
+        if let Some(schema_id) = message.payload().and_then(|value| self.decoder.unknown(value)) {
+            self.learn(consumer, schema_id)?;
+        }
+        let (partition, offset) = (message.partition(), message.offset());
+        // A message that had been fetched when its partition was stopped may still come.
+        let Some(Partition::Active(totals)) = self.owned.as_mut().and_then(|owned| owned.get_mut(&partition))
+        else {
+            return Ok(());
+        };
+        let judged = match message.payload() {
+            None => Ok(Outcome::Dropped),
+            Some(value) => judge(&self.decoder, self.rules, value),
+        };
+        let (outcome, reason) = match judged {
+            Ok(outcome) => (outcome, None),
+            Err(reason) => (Outcome::Dead, Some(reason)),
+        };
+        let is_dropped = outcome == Outcome::Dropped;
+        match totals.apply(offset, outcome) {
+            Ok(true) => {}
+            Ok(false) => {
+                debug!(partition, offset, "a record came again");
+                return Ok(());
+            }
+            Err(error) => {
+                self.commit(consumer)?;
+                return self.stop(consumer, partition, chain(&error));
+            }
+        }
+        self.metrics.records.inc();
+        if is_dropped {
+            self.metrics.dropped.inc();
+        }
+        if let Some(reason) = reason {
+            debug!(partition, offset, reason, "a dead letter");
+            self.metrics.dead_letters.inc();
+            let owned = |bytes: Option<&[u8]>| bytes.map(<[u8]>::to_vec);
+            let (key, value) = (owned(message.key()), owned(message.payload()));
+            self.dead_letters.push(DeadLetter {
+                partition,
+                offset,
+                reason,
+                key,
+                value,
+            });
+        }
+        Ok(())
+    }
+
+    /// Asks the registry for a schema. While it does not answer, nothing is read: a record is a dead letter because
+    /// of what it is, never because of an outage.
+    fn learn(&mut self, consumer: &GroupConsumer, schema_id: u32) -> Result<(), Error> {
+        self.commit(consumer)?;
+        if self.forgot_unreadable.elapsed() > UNREADABLE {
+            self.decoder.forget_unreadable();
+            self.forgot_unreadable = Instant::now();
+        }
+        self.context
+            .health
+            .waiting_for(format!("the registry to answer what schema {schema_id} is"));
+        let schema = match self.context.runtime.block_on(self.registry.schema(schema_id)) {
+            Ok(schema) => Ok(schema),
+            Err(error @ (registry::Error::UnknownId { .. } | registry::Error::Parse { .. })) => {
+                Err(chain(&error))
+            }
+            Err(error) => return Err(error.into()),
+        };
+        self.decoder.learn(schema_id, schema);
+        self.report();
+        Ok(())
+    }
+
+    fn stop(&mut self, consumer: &GroupConsumer, partition: i32, reason: String) -> Result<(), Error> {
+        error!(partition, reason, "the partition is stopped");
+        consumer.pause(partition)?;
+        self.owned
+            .get_or_insert_default()
+            .insert(partition, Partition::Stopped(reason));
+        self.report();
+        Ok(())
+    }
+
+    /// Tells the world what is owned and whether all is well.
+    fn report(&self) {
+        let count = |is: fn(&Partition) -> bool| {
+            let owned = self.owned.iter().flat_map(BTreeMap::values);
+            i64::try_from(owned.filter(|partition| is(partition)).count()).unwrap_or(i64::MAX)
+        };
+        self.metrics.assigned_partitions.set(count(|_| true));
+        self.metrics
+            .stopped_partitions
+            .set(count(|partition| matches!(partition, Partition::Stopped(_))));
+        let Some(owned) = &self.owned else {
+            return self
+                .context
+                .health
+                .waiting_for("the consumer group to assign partitions");
+        };
+        let reasons = owned.values().filter_map(|partition| match partition {
+            Partition::Stopped(reason) => Some(reason.as_str()),
+            Partition::Active(_) => None,
+        });
+        match reasons.collect::<Vec<_>>().as_slice() {
+            [] => self.context.health.ready(),
+            reasons => self
+                .context
+                .health
+                .waiting_for(format!("somebody to help: {}", reasons.join("; "))),
+        }
+    }
+}
+
+fn judge(decoder: &Decoder, rules: &Rules, value: &[u8]) -> Result<Outcome, String> {
+    let record = decoder.decode(value).map_err(|error| chain(&error))?;
+    rules.judge(&record).map_err(|error| chain(&error))
+}

@@ -1,0 +1,132 @@
+//! The transaction: totals, dead letters and offsets, visible together or not at all.
+
+use std::time::{Duration, Instant};
+
+use naru_contract::FilteredSumWorker;
+use naru_worker_core::kafka::consumer::GroupConsumer;
+use naru_worker_core::kafka::transaction::{Error as TransactionError, Position, Record};
+use snafu::ResultExt;
+use tracing::{debug, warn};
+
+use super::error::{AbortingSnafu, EncodeSnafu, OverallSnafu};
+use super::{Error, Partition, Worker};
+use crate::partition::PartitionTotals;
+use crate::total::Total;
+
+/// A session in which nothing is committed for this long gives way to a new one.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+impl Worker<'_> {
+    /// Commits what has changed, if anything. An abort changes nothing in memory, so the next commit is a snapshot
+    /// of what there is then.
+    pub(super) fn commit(&mut self, consumer: &GroupConsumer) -> Result<(), Error> {
+        let (config, schema_id) = (self.config, self.schema_id);
+        let overall = self.overall()?;
+        let mut records = Vec::new();
+        let mut offsets = Vec::new();
+        for (partition, totals) in self.active() {
+            // The overall total goes with the offset of partition 0, changed or not: whoever has lost the partition
+            // can write neither.
+            if totals.is_changed() || (partition == 0 && !overall.is_empty()) {
+                offsets.push((partition, totals.next_offset(), ""));
+            }
+            for total in totals.changes() {
+                records.push(record(config, schema_id, partition, &total)?);
+            }
+        }
+        if offsets.is_empty() {
+            return Ok(());
+        }
+        for total in &overall {
+            records.push(record(config, schema_id, 0, total)?);
+        }
+        let (input, dead) = (&config.input_topic, &config.dead_letter_topic);
+        records.extend(self.dead_letters.iter().map(|letter| letter.record(input, dead)));
+        let offsets = consumer.offsets(offsets);
+        let Some(member) = consumer.member() else {
+            debug!("the partitions are lost: nothing is committed");
+            return Ok(());
+        };
+        let position = Position {
+            offsets: &offsets,
+            member: &member,
+        };
+        let started = Instant::now();
+        let committed = self.producer.commit(records, Some(position));
+        self.metrics
+            .commit_seconds
+            .observe(started.elapsed().as_secs_f64());
+        match committed {
+            Ok(()) => {
+                self.committed(overall);
+                Ok(())
+            }
+            Err(TransactionError::Aborted { reason }) => self.aborted(reason),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn committed(&mut self, overall: Vec<Total>) {
+        self.metrics.commits.inc();
+        self.aborted_since = None;
+        self.backoff.reset();
+        self.dead_letters.retain(|_| false);
+        if let Some(tail) = &mut self.tail {
+            overall.into_iter().for_each(|total| tail.written(total));
+        }
+        for partition in self.owned.iter_mut().flat_map(|owned| owned.values_mut()) {
+            if let Partition::Active(totals) = partition {
+                totals.committed();
+            }
+        }
+    }
+
+    /// During a rebalance that is quite usual.
+    fn aborted(&mut self, reason: String) -> Result<(), Error> {
+        self.metrics.aborts.inc();
+        warn!(reason, "the transaction was aborted and will be tried again");
+        let since = self.aborted_since.get_or_insert_with(Instant::now).elapsed();
+        if since > PATIENCE {
+            return AbortingSnafu { since, reason }.fail();
+        }
+        self.context.pause(self.backoff.next_delay());
+        Ok(())
+    }
+
+    /// The overall totals that are to be written, if they are ours to write.
+    fn overall(&mut self) -> Result<Vec<Total>, Error> {
+        let is_ours = self.active().any(|(partition, _)| partition == 0);
+        match &mut self.tail {
+            Some(tail) if is_ours => match tail.follow()? {
+                Some(overall) => overall.changes().context(OverallSnafu),
+                None => Ok(Vec::new()),
+            },
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    fn active(&self) -> impl Iterator<Item = (i32, &PartitionTotals)> {
+        self.owned
+            .iter()
+            .flatten()
+            .filter_map(|(partition, state)| match state {
+                Partition::Active(totals) => Some((*partition, totals)),
+                Partition::Stopped(_) => None,
+            })
+    }
+}
+
+fn record<'a>(
+    config: &'a FilteredSumWorker,
+    schema_id: u32,
+    partition: i32,
+    total: &Total,
+) -> Result<Record<'a>, Error> {
+    Ok(Record {
+        topic: &config.output_topic,
+        partition: Some(partition),
+        key: Some(total.id().into_bytes()),
+        value: Some(total.encode(schema_id).context(EncodeSnafu)?),
+        headers: Vec::new(),
+    })
+}

@@ -1,0 +1,51 @@
+//! Why a session ends, and whether another one may go better.
+
+use std::time::Duration;
+
+use naru_rules::filter::FilterError;
+use naru_worker_core::avro::registry;
+use naru_worker_core::kafka::{consumer, transaction};
+use naru_worker_core::run::Session;
+use snafu::Snafu;
+
+use crate::accumulator::Overflow;
+use crate::output;
+use crate::total::TotalError;
+
+#[derive(Debug, Snafu)]
+#[snafu(visibility(pub(super)))]
+pub enum Error {
+    #[snafu(transparent)]
+    Filter { source: FilterError },
+    #[snafu(transparent)]
+    Registry { source: registry::Error },
+    #[snafu(transparent)]
+    Consumer { source: consumer::Error },
+    #[snafu(transparent)]
+    Transaction { source: transaction::Error },
+    #[snafu(transparent)]
+    Output { source: output::Error },
+    #[snafu(display("unable to write a total"))]
+    Encode { source: TotalError },
+    #[snafu(display("the totals of the partitions cannot be added up"))]
+    Overall { source: Overflow },
+    #[snafu(display("no transaction was committed for {} s: {reason}", since.as_secs()))]
+    Aborting { since: Duration, reason: String },
+}
+
+impl Session for Error {
+    fn is_final(&self) -> bool {
+        match self {
+            Self::Filter { .. } => true,
+            Self::Registry { source } => {
+                matches!(
+                    source,
+                    registry::Error::Address { .. } | registry::Error::Incompatible { .. }
+                )
+            }
+            Self::Consumer { source } => matches!(source, consumer::Error::Replaced { .. }),
+            Self::Transaction { source } => matches!(source, transaction::Error::Fenced { .. }),
+            Self::Output { .. } | Self::Encode { .. } | Self::Overall { .. } | Self::Aborting { .. } => false,
+        }
+    }
+}
