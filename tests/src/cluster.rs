@@ -17,7 +17,9 @@ const EVERY: Duration = Duration::from_millis(500);
 pub async fn client() -> Client {
     // One TLS provider for all clients; a second installation is refused, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    Client::try_default().await.expect("no cluster: `make e2e` starts one and says where it is")
+    Client::try_default()
+        .await
+        .expect("no cluster: `make e2e` starts one and says where it is")
 }
 
 /// Waits until `condition` answers `Ok`. Panics after `deadline` with the last `Err`, which says what is missing.
@@ -45,16 +47,27 @@ where
     let client = client().await;
     let namespaces = Api::<Namespace>::all(client.clone());
     let mut namespace = Namespace::default();
-    let suffix = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_millis();
+    let suffix = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_millis();
     let name = format!("{prefix}-{:x}", suffix % 0xfff_ffff);
     namespace.metadata.name = Some(name.clone());
-    namespaces.create(&PostParams::default(), &namespace).await.expect("failed to create a namespace");
-    let outcome = AssertUnwindSafe(test(client.clone(), name.clone())).catch_unwind().await;
+    namespaces
+        .create(&PostParams::default(), &namespace)
+        .await
+        .expect("failed to create a namespace");
+    let outcome = AssertUnwindSafe(test(client.clone(), name.clone()))
+        .catch_unwind()
+        .await;
     if outcome.is_err() {
         show_pods(&client, &name).await;
     }
     if outcome.is_ok() || std::env::var_os("NARU_KEEP").is_none() {
-        namespaces.delete(&name, &DeleteParams::default()).await.expect("failed to delete the namespace");
+        namespaces
+            .delete(&name, &DeleteParams::default())
+            .await
+            .expect("failed to delete the namespace");
     }
     if let Err(panic) = outcome {
         std::panic::resume_unwind(panic);
@@ -62,9 +75,20 @@ where
 }
 
 async fn show_pods(client: &Client, namespace: &str) {
-    let described = kubectl(&["--namespace", namespace, "get", "naru,pods,deployments", "--output", "wide"]).await;
+    let described = kubectl(&[
+        "--namespace",
+        namespace,
+        "get",
+        "naru,pods,deployments",
+        "--output",
+        "wide",
+    ])
+    .await;
     println!("{}", described.unwrap_or_else(|error| error));
-    let Ok(pods) = Api::<Pod>::namespaced(client.clone(), namespace).list(&ListParams::default()).await else {
+    let Ok(pods) = Api::<Pod>::namespaced(client.clone(), namespace)
+        .list(&ListParams::default())
+        .await
+    else {
         return;
     };
     for pod in pods {
@@ -76,11 +100,21 @@ async fn show_pods(client: &Client, namespace: &str) {
 
 /// Copies the Secret with the database's credentials to another namespace.
 pub async fn copy_credentials(client: &Client, namespace: &str) {
-    let secret = Api::<Secret>::namespaced(client.clone(), "naru-stack").get("mysql").await.expect("no Secret mysql");
-    let mut copy = Secret { data: secret.data, type_: secret.type_, ..Secret::default() };
+    let secret = Api::<Secret>::namespaced(client.clone(), "naru-stack")
+        .get("mysql")
+        .await
+        .expect("no Secret mysql");
+    let mut copy = Secret {
+        data: secret.data,
+        type_: secret.type_,
+        ..Secret::default()
+    };
     copy.metadata.name = Some("mysql".to_owned());
     let secrets = Api::<Secret>::namespaced(client.clone(), namespace);
-    secrets.create(&PostParams::default(), &copy).await.expect("failed to copy Secret mysql");
+    secrets
+        .create(&PostParams::default(), &copy)
+        .await
+        .expect("failed to copy Secret mysql");
 }
 
 /// What kubectl prints, or its complaint.
@@ -97,26 +131,60 @@ pub async fn kubectl_with(arguments: &[&str], input: &str) -> Result<String, Str
 pub async fn mysql(query: &str) -> Result<String, String> {
     // The password stays inside the pod, which has it in its environment.
     let script = r#"exec mariadb --user="$MARIADB_USER" --password="$MARIADB_PASSWORD" --batch --skip-column-names naru --execute "$0""#;
-    kubectl(&["--namespace", "naru-stack", "exec", "mysql-0", "--", "sh", "-c", script, query]).await
+    kubectl(&[
+        "--namespace",
+        "naru-stack",
+        "exec",
+        "mysql-0",
+        "--",
+        "sh",
+        "-c",
+        script,
+        query,
+    ])
+    .await
 }
 
 /// Ends the first container of a pod with SIGKILL, as a crash would. Its kubelet starts it again.
 pub async fn kill_container(client: &Client, namespace: &str, pod: &str) -> Result<(), String> {
-    let pod = Api::<Pod>::namespaced(client.clone(), namespace).get(pod).await.map_err(|e| e.to_string())?;
-    let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone()).ok_or("the pod has no node")?;
+    let pod = Api::<Pod>::namespaced(client.clone(), namespace)
+        .get(pod)
+        .await
+        .map_err(|e| e.to_string())?;
+    let node = pod
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.node_name.clone())
+        .ok_or("the pod has no node")?;
     let id = pod
         .status
         .as_ref()
         .and_then(|status| status.container_statuses.as_ref()?.first()?.container_id.clone())
         .ok_or("the pod has no container yet")?;
     let id = id.trim_start_matches("containerd://");
-    let kill = ["exec", &node, "ctr", "--namespace", "k8s.io", "tasks", "kill", "--signal", "SIGKILL", id];
+    let kill = [
+        "exec",
+        &node,
+        "ctr",
+        "--namespace",
+        "k8s.io",
+        "tasks",
+        "kill",
+        "--signal",
+        "SIGKILL",
+        id,
+    ];
     command("docker", &kill, None).await.map(|_| ())
 }
 
 async fn command(program: &str, arguments: &[&str], input: Option<&str>) -> Result<String, String> {
     let mut command = tokio::process::Command::new(program);
-    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
     let run = async {
         let mut child = command.spawn()?;
         let mut stdin = child.stdin.take();
@@ -128,7 +196,10 @@ async fn command(program: &str, arguments: &[&str], input: Option<&str>) -> Resu
     };
     match tokio::time::timeout(Duration::from_secs(60), run).await {
         Ok(Ok(output)) if output.status.success() => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
-        Ok(Ok(output)) => Err(format!("{program}: {}", String::from_utf8_lossy(&output.stderr).trim())),
+        Ok(Ok(output)) => Err(format!(
+            "{program}: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        )),
         Ok(Err(error)) => Err(format!("{program} does not run: {error}")),
         Err(_) => Err(format!("{program} did not end within 60 s")),
     }

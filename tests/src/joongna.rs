@@ -29,7 +29,11 @@ pub struct Pipeline {
 impl Pipeline {
     /// As `make demo` has it.
     pub fn demo() -> Self {
-        Self { site: "naru-site".to_owned(), items: "items".to_owned(), totals: "totals".to_owned() }
+        Self {
+            site: "naru-site".to_owned(),
+            items: "items".to_owned(),
+            totals: "totals".to_owned(),
+        }
     }
 
     /// In a namespace of its own, with a site, topics and tables of its own. Returns also the site's and the
@@ -42,8 +46,14 @@ impl Pipeline {
             totals: format!("{prefix}_totals"),
         };
         // The namespace itself is there already.
-        let site: Vec<_> = SITE.split("\n---\n").filter(|document| !document.contains("kind: Namespace")).collect();
-        let site = site.join("\n---\n").replace("naru-site", namespace).replace("naru/site:dev", site_image);
+        let site: Vec<_> = SITE
+            .split("\n---\n")
+            .filter(|document| !document.contains("kind: Namespace"))
+            .collect();
+        let site = site
+            .join("\n---\n")
+            .replace("naru-site", namespace)
+            .replace("naru/site:dev", site_image);
         let yaml = EXAMPLE
             .replace("site.naru-site", &format!("site.{namespace}"))
             .replace("joongna.items", &format!("{namespace}.items"))
@@ -65,7 +75,10 @@ impl Pipeline {
             dropped: truth.values().filter(|price| **price > LIMIT).count(),
             expected_total: kept.map(|price| i128::from(*price)).sum(),
             total: total.sum,
-            wrong: truth.iter().filter(|(id, price)| rows.get(*id) != Some(*price)).count(),
+            wrong: truth
+                .iter()
+                .filter(|(id, price)| rows.get(*id) != Some(*price))
+                .count(),
             summed: total.count,
             dropped_by_filter: total.dropped,
         })
@@ -82,21 +95,36 @@ impl Pipeline {
             id: u64,
             price: i64,
         }
-        let truth: Truth = serde_json::from_str(&self.site(client, "GET", "truth").await?).map_err(|e| e.to_string())?;
-        Ok(truth.products.into_iter().map(|product| (product.id, product.price)).collect())
+        let truth: Truth =
+            serde_json::from_str(&self.site(client, "GET", "truth").await?).map_err(|e| e.to_string())?;
+        Ok(truth
+            .products
+            .into_iter()
+            .map(|product| (product.id, product.price))
+            .collect())
     }
 
     /// Asks the site, through the API server.
     pub async fn site(&self, client: &Client, method: &str, path: &str) -> Result<String, String> {
         let uri = format!("/api/v1/namespaces/{}/services/site:80/proxy/{path}", self.site);
-        let request = http::Request::builder().method(method).uri(uri).body(Vec::new()).map_err(|e| e.to_string())?;
-        client.request_text(request).await.map_err(|e| format!("the site does not answer: {e}"))
+        let request = http::Request::builder()
+            .method(method)
+            .uri(uri)
+            .body(Vec::new())
+            .map_err(|e| e.to_string())?;
+        client
+            .request_text(request)
+            .await
+            .map_err(|e| format!("the site does not answer: {e}"))
     }
 
     /// Price of each product in the table, by id. A product that is there twice is an error.
     async fn rows(&self) -> Result<BTreeMap<u64, i64>, String> {
         let mut rows = BTreeMap::new();
-        for line in mysql(&format!("select productSeq, price from {}", self.items)).await?.lines() {
+        for line in mysql(&format!("select productSeq, price from {}", self.items))
+            .await?
+            .lines()
+        {
             let (id, price) = line.split_once('\t').ok_or("a row has no tab")?;
             let (id, price) = (id.parse().map_err(|_| line)?, price.parse().map_err(|_| line)?);
             if rows.insert(id, price).is_some() {
@@ -108,9 +136,15 @@ impl Pipeline {
 
     async fn total(&self) -> Result<Total, String> {
         // Columns that are both words of SQL and fields of a total are quoted.
-        let query = format!("select `sum`, `count`, dropped from {} where id = 'total'", self.totals);
+        let query = format!(
+            "select `sum`, `count`, dropped from {} where id = 'total'",
+            self.totals
+        );
         let answer = mysql(&query).await?;
-        let columns: Vec<i128> = answer.split_whitespace().filter_map(|column| column.parse().ok()).collect();
+        let columns: Vec<i128> = answer
+            .split_whitespace()
+            .filter_map(|column| column.parse().ok())
+            .collect();
         match columns[..] {
             [sum, count, dropped] => Ok(Total { sum, count, dropped }),
             _ => Err(format!("there is no total yet: {answer:?}")),
@@ -154,16 +188,38 @@ impl Figures {
     pub fn check(&self) -> Result<(), String> {
         let seen = self.summed + self.dropped_by_filter;
         let wrong = [
-            (self.rows != self.products, format!("{} rows for {} products", self.rows, self.products)),
-            (self.wrong > 0, format!("{} products missing or with another price", self.wrong)),
-            (self.total != self.expected_total, format!("total {} instead of {}", self.total, self.expected_total)),
-            (seen != self.products as i128, format!("{seen} records counted for {} products", self.products)),
+            (
+                self.rows != self.products,
+                format!("{} rows for {} products", self.rows, self.products),
+            ),
+            (
+                self.wrong > 0,
+                format!("{} products missing or with another price", self.wrong),
+            ),
+            (
+                self.total != self.expected_total,
+                format!("total {} instead of {}", self.total, self.expected_total),
+            ),
+            (
+                seen != self.products as i128,
+                format!("{seen} records counted for {} products", self.products),
+            ),
             (
                 self.dropped_by_filter != self.dropped as i128,
-                format!("{} records dropped instead of {}", self.dropped_by_filter, self.dropped),
+                format!(
+                    "{} records dropped instead of {}",
+                    self.dropped_by_filter, self.dropped
+                ),
             ),
         ];
-        let wrong: Vec<_> = wrong.into_iter().filter_map(|(is_so, what)| is_so.then_some(what)).collect();
-        if wrong.is_empty() { Ok(()) } else { Err(wrong.join(", ")) }
+        let wrong: Vec<_> = wrong
+            .into_iter()
+            .filter_map(|(is_so, what)| is_so.then_some(what))
+            .collect();
+        if wrong.is_empty() {
+            Ok(())
+        } else {
+            Err(wrong.join(", "))
+        }
     }
 }

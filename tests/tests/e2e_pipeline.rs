@@ -18,26 +18,36 @@ const BURST: u32 = 3000;
 #[tokio::test(flavor = "multi_thread")]
 async fn each_product_arrives_once_though_workers_are_killed_and_scaled() {
     with_namespace("joongna", |client, namespace| async move {
-        let image = site_image(&client).await;
+        let image = site_image();
         let (pipeline, site, yaml) = Pipeline::in_namespace(&namespace, &image);
         copy_credentials(&client, &namespace).await;
         apply(&namespace, &site).await;
         apply(&namespace, &yaml).await;
-        eventually("all four resources are ready", Duration::from_secs(120), || all_ready(&namespace, 4)).await;
+        eventually("all four resources are ready", Duration::from_secs(120), || {
+            all_ready(&namespace, 4)
+        })
+        .await;
 
         let release = format!("release?count={BURST}");
-        pipeline.site(&client, "POST", &release).await.expect("the site did not release products");
+        pipeline
+            .site(&client, "POST", &release)
+            .await
+            .expect("the site did not release products");
         let most = MostReplicas::default();
-        eventually("the fetchers scale out to the partition count", Duration::from_secs(60), || {
-            most.look(&client, &namespace)
-        })
+        eventually(
+            "the fetchers scale out to the partition count",
+            Duration::from_secs(60),
+            || most.look(&client, &namespace),
+        )
         .await;
         for component in ["fetcher", "planner", "sum", "fetcher"] {
             kill(&client, &namespace, component).await;
         }
-        eventually("all products are stored and summed once", Duration::from_secs(240), || async {
-            pipeline.figures(&client).await?.check()
-        })
+        eventually(
+            "all products are stored and summed once",
+            Duration::from_secs(240),
+            || async { pipeline.figures(&client).await?.check() },
+        )
         .await;
         println!("{:?}", pipeline.figures(&client).await);
         eventually("the fetchers scale back in", Duration::from_secs(120), || async {
@@ -47,8 +57,14 @@ async fn each_product_arrives_once_though_workers_are_killed_and_scaled() {
             }
         })
         .await;
-        assert!(most.0.lock().unwrap().contains(&3), "3 partitions are worked on by 3 fetchers");
-        assert!(!most.0.lock().unwrap().iter().any(|replicas| *replicas > 3), "and never by more");
+        assert!(
+            most.0.lock().unwrap().contains(&3),
+            "3 partitions are worked on by 3 fetchers"
+        );
+        assert!(
+            !most.0.lock().unwrap().iter().any(|replicas| *replicas > 3),
+            "and never by more"
+        );
 
         delete(&client, &namespace, &yaml, &pipeline).await;
     })
@@ -57,46 +73,103 @@ async fn each_product_arrives_once_though_workers_are_killed_and_scaled() {
 
 /// All that was declared goes, and the data stays.
 async fn delete(client: &Client, namespace: &str, yaml: &str, pipeline: &Pipeline) {
-    let rows = mysql(&format!("select count(*) from {}", pipeline.items)).await.unwrap();
-    kubectl_with(&["--namespace", namespace, "delete", "--wait", "--timeout", "60s", "--filename", "-"], yaml)
+    let rows = mysql(&format!("select count(*) from {}", pipeline.items))
         .await
         .unwrap();
-    eventually("nothing of the pipeline is left", Duration::from_secs(60), || async {
-        let ours = ListParams::default().labels("app.kubernetes.io/managed-by=naru");
-        let deployments = Api::<Deployment>::namespaced(client.clone(), namespace).list(&ours).await;
-        let config_maps = Api::<ConfigMap>::namespaced(client.clone(), namespace).list(&ours).await;
-        let left = deployments.map_err(|e| e.to_string())?.items.len() + config_maps.map_err(|e| e.to_string())?.items.len();
-        let connectors = connectors().await?;
-        let registered = connectors.contains(namespace);
-        if left == 0 && !registered { Ok(()) } else { Err(format!("{left} objects, connectors {connectors}")) }
-    })
+    kubectl_with(
+        &[
+            "--namespace",
+            namespace,
+            "delete",
+            "--wait",
+            "--timeout",
+            "60s",
+            "--filename",
+            "-",
+        ],
+        yaml,
+    )
+    .await
+    .unwrap();
+    eventually(
+        "nothing of the pipeline is left",
+        Duration::from_secs(60),
+        || async {
+            let ours = ListParams::default().labels("app.kubernetes.io/managed-by=naru");
+            let deployments = Api::<Deployment>::namespaced(client.clone(), namespace)
+                .list(&ours)
+                .await;
+            let config_maps = Api::<ConfigMap>::namespaced(client.clone(), namespace)
+                .list(&ours)
+                .await;
+            let left = deployments.map_err(|e| e.to_string())?.items.len()
+                + config_maps.map_err(|e| e.to_string())?.items.len();
+            let connectors = connectors().await?;
+            let registered = connectors.contains(namespace);
+            if left == 0 && !registered {
+                Ok(())
+            } else {
+                Err(format!("{left} objects, connectors {connectors}"))
+            }
+        },
+    )
     .await;
-    assert_eq!(mysql(&format!("select count(*) from {}", pipeline.items)).await.unwrap(), rows, "the rows are kept");
-    let topics = kubectl(&["--namespace", "naru-stack", "exec", "kafka-0", "--", "ls", "/var/lib/kafka/data"]).await;
+    assert_eq!(
+        mysql(&format!("select count(*) from {}", pipeline.items))
+            .await
+            .unwrap(),
+        rows,
+        "the rows are kept"
+    );
+    let topics = kubectl(&[
+        "--namespace",
+        "naru-stack",
+        "exec",
+        "kafka-0",
+        "--",
+        "ls",
+        "/var/lib/kafka/data",
+    ])
+    .await;
     let topics = topics.unwrap();
     for topic in ["items", "total"] {
-        assert!(topics.contains(&format!("{namespace}.{topic}-0")), "topic {topic} is kept: {topics}");
+        assert!(
+            topics.contains(&format!("{namespace}.{topic}-0")),
+            "topic {topic} is kept: {topics}"
+        );
     }
-    mysql(&format!("drop table {}, {}", pipeline.items, pipeline.totals)).await.unwrap();
+    mysql(&format!("drop table {}, {}", pipeline.items, pipeline.totals))
+        .await
+        .unwrap();
 }
 
 async fn connectors() -> Result<String, String> {
-    kubectl(&["get", "--raw", "/api/v1/namespaces/naru-stack/services/connect:8083/proxy/connectors"]).await
+    kubectl(&[
+        "get",
+        "--raw",
+        "/api/v1/namespaces/naru-stack/services/connect:8083/proxy/connectors",
+    ])
+    .await
 }
 
 async fn apply(namespace: &str, yaml: &str) {
-    kubectl_with(&["--namespace", namespace, "apply", "--filename", "-"], yaml).await.unwrap();
+    kubectl_with(&["--namespace", namespace, "apply", "--filename", "-"], yaml)
+        .await
+        .unwrap();
 }
 
-/// The image of the site that `deploy/install` has loaded: the one with the newest tag.
-async fn site_image(_: &Client) -> String {
+/// The image of the site that `deploy/install` gave to the cluster.
+fn site_image() -> String {
     std::env::var("NARU_SITE_IMAGE").expect("NARU_SITE_IMAGE is not set: run this test with `make e2e`")
 }
 
 async fn all_ready(namespace: &str, expected: usize) -> Result<(), String> {
     let columns = "jsonpath={range .items[*]}{.kind}/{.metadata.name} {.status.conditions[?(@.type=='Ready')].status} {.status.conditions[?(@.type=='Ready')].message}{'\\n'}{end}";
     let listed = kubectl(&["--namespace", namespace, "get", "naru", "--output", columns]).await?;
-    let ready = listed.lines().filter(|line| line.split(' ').nth(1) == Some("True")).count();
+    let ready = listed
+        .lines()
+        .filter(|line| line.split(' ').nth(1) == Some("True"))
+        .count();
     if ready == expected { Ok(()) } else { Err(listed) }
 }
 
@@ -114,7 +187,11 @@ impl MostReplicas {
     async fn look(&self, client: &Client, namespace: &str) -> Result<(), String> {
         let now = replicas(client, namespace, "joongna-fetcher").await?;
         self.0.lock().unwrap().insert(now);
-        if now >= 3 { Ok(()) } else { Err(format!("there are {now}")) }
+        if now >= 3 {
+            Ok(())
+        } else {
+            Err(format!("there are {now}"))
+        }
     }
 }
 
@@ -122,8 +199,13 @@ impl MostReplicas {
 async fn kill(client: &Client, namespace: &str, component: &str) {
     eventually("a container is killed", Duration::from_secs(60), || async {
         let of_component = ListParams::default().labels(&format!("app.kubernetes.io/component={component}"));
-        let pods = Api::<Pod>::namespaced(client.clone(), namespace).list(&of_component).await.map_err(|e| e.to_string())?;
-        let running = pods.iter().find(|pod| pod.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Running"));
+        let pods = Api::<Pod>::namespaced(client.clone(), namespace)
+            .list(&of_component)
+            .await
+            .map_err(|e| e.to_string())?;
+        let running = pods
+            .iter()
+            .find(|pod| pod.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Running"));
         let pod = running.ok_or_else(|| format!("no {component} runs"))?.name_any();
         kill_container(client, namespace, &pod).await?;
         println!("killed {pod}");

@@ -29,11 +29,18 @@ async fn main() -> ExitCode {
                 return show(&pipeline, &figures).await;
             }
             (_, Some(missing)) if start.elapsed() > DEADLINE => {
-                eprintln!("not within {} s: {missing}\n`kubectl get naru --output wide` tells more", DEADLINE.as_secs());
+                eprintln!(
+                    "not within {} s: {missing}\n`kubectl get naru --output wide` tells more",
+                    DEADLINE.as_secs()
+                );
                 return ExitCode::FAILURE;
             }
             (_, missing) => {
-                println!("    {:>3} s  {}", start.elapsed().as_secs(), missing.unwrap_or_default());
+                println!(
+                    "    {:>3} s  {}",
+                    start.elapsed().as_secs(),
+                    missing.unwrap_or_default()
+                );
                 let _ = std::io::stdout().flush();
                 tokio::time::sleep(Duration::from_secs(2)).await;
             }
@@ -46,11 +53,18 @@ async fn show(pipeline: &Pipeline, figures: &Figures) -> ExitCode {
         "select productSeq, price, category1, category2, left(title, 30) from {} order by productSeq desc limit 5",
         pipeline.items
     );
-    println!("\nThe newest rows of table {}:\n{}", pipeline.items, mysql(&query).await.unwrap_or_else(|error| error));
+    println!(
+        "\nThe newest rows of table {}:\n{}",
+        pipeline.items,
+        mysql(&query).await.unwrap_or_else(|error| error)
+    );
     println!("products on the site            {:>14}", figures.products);
     println!("rows in MySQL                   {:>14}", figures.rows);
     println!("products above 1,000,000 KRW    {:>14}", figures.dropped);
-    println!("expected total of the others    {:>14} KRW", figures.expected_total);
+    println!(
+        "expected total of the others    {:>14} KRW",
+        figures.expected_total
+    );
     println!("total that the pipeline has     {:>14} KRW", figures.total);
     match serde_json::to_string(figures) {
         Ok(json) => {
