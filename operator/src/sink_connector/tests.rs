@@ -26,7 +26,7 @@ fn settings() -> Settings {
     )
 }
 
-fn sink(spec: Value) -> SinkConnector {
+fn sink(spec: &Value) -> SinkConnector {
     serde_json::from_value(json!({
         "apiVersion": "naru.dev/v1alpha1", "kind": "SinkConnector",
         "metadata": { "name": "items", "namespace": "shop", "generation": 1 },
@@ -36,7 +36,7 @@ fn sink(spec: Value) -> SinkConnector {
 }
 
 fn mysql() -> SinkConnector {
-    sink(json!({
+    sink(&json!({
         "topics": ["b.items", "a.items"], "tasksMax": 2,
         "mysql": { "url": "jdbc:mysql://mysql:3306/shop", "credentialsSecret": "mysql", "table": "items", "key": "seq" },
     }))
@@ -87,7 +87,7 @@ fn any_other_connector_is_configured_as_written() {
         "config": { "url": "http://store", "consumer.override.isolation.level": "read_uncommitted" },
         "configSecrets": { "token": { "secret": "store", "key": "token" } },
     });
-    let valid = validate(&settings(), &sink(spec)).unwrap();
+    let valid = validate(&settings(), &sink(&spec)).unwrap();
     let expected = Config::from([
         ("connector.class", "org.example.Sink"),
         ("consumer.override.auto.offset.reset", "earliest"),
@@ -105,16 +105,16 @@ fn any_other_connector_is_configured_as_written() {
 
 #[test]
 fn mistakes_are_named_with_the_way_out() {
-    let class = |more: Value| {
+    let class = |more: &Value| {
         let mut spec = json!({ "topics": ["items"], "class": "org.example.Sink" });
         spec.as_object_mut()
             .unwrap()
             .extend(more.as_object().unwrap().clone());
-        sink(spec)
+        sink(&spec)
     };
     let url = |url: &str| {
         let mysql = json!({ "url": url, "credentialsSecret": "mysql", "table": "items", "key": "seq" });
-        sink(json!({ "topics": ["items"], "mysql": mysql }))
+        sink(&json!({ "topics": ["items"], "mysql": mysql }))
     };
     let mut nowhere = settings();
     nowhere.connect_url = None;
@@ -128,20 +128,20 @@ fn mistakes_are_named_with_the_way_out() {
         (
             "an address that is none",
             &settings(),
-            class(json!({ "connect": { "url": "http://ada:geheim@:x" } })),
+            class(&json!({ "connect": { "url": "http://ada:geheim@:x" } })),
             "connect.url is not an address: empty host",
         ),
         (
             "a key of ours",
             &settings(),
-            class(json!({ "configSecrets": { "topics": { "secret": "a", "key": "b" } } })),
+            class(&json!({ "configSecrets": { "topics": { "secret": "a", "key": "b" } } })),
             "configSecrets sets \"topics\", which naru sets from topics",
         ),
         (
             "a value from two places",
             &settings(),
             class(
-                json!({ "config": { "token": "x" }, "configSecrets": { "token": { "secret": "a", "key": "b" } } }),
+                &json!({ "config": { "token": "x" }, "configSecrets": { "token": { "secret": "a", "key": "b" } } }),
             ),
             "config and configSecrets both set \"token\": remove one of them",
         ),
@@ -155,7 +155,7 @@ fn mistakes_are_named_with_the_way_out() {
         (
             "its own dead letters",
             &settings(),
-            sink(json!({ "topics": ["naru.shop.items.dead-letters"], "class": "org.example.Sink" })),
+            sink(&json!({ "topics": ["naru.shop.items.dead-letters"], "class": "org.example.Sink" })),
             "topics: \"naru.shop.items.dead-letters\" takes what this connector cannot store, and must not be its input",
         ),
     ];
