@@ -44,7 +44,7 @@ const MEMBER: [(&str, &str); 5] = [
     ("group.protocol", "classic"),
     ("partition.assignment.strategy", "cooperative-sticky"),
     ("session.timeout.ms", "10000"),
-    ("heartbeat.interval.ms", "2000"),
+    ("heartbeat.interval.ms", "1000"),
     // Longer than the deadline of a commit, which runs on the polling thread.
     ("max.poll.interval.ms", "60000"),
 ];

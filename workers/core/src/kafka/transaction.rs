@@ -20,7 +20,7 @@ use super::config;
 
 /// Bound on one commit, all retries included: shorter than `max.poll.interval.ms`, because it runs on the polling
 /// thread.
-const COMMIT: Duration = Duration::from_secs(30);
+const COMMIT: Duration = Duration::from_secs(20);
 /// Bound on one call to librdkafka.
 const CALL: Duration = Duration::from_secs(10);
 /// A commit slower than this had trouble with its coordinator.

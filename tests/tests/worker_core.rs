@@ -1,0 +1,244 @@
+//! Group ownership and transactions of the workers against the real Kafka.
+
+use std::time::{Duration, Instant};
+
+use naru_tests::loopback::{Kafka, eventually};
+use naru_worker_core::kafka::consumer::{Assigned, Error as ConsumerError, Event, GroupConsumer, Revoked};
+use naru_worker_core::kafka::transaction::{Error, Position, Record, TransactionalProducer};
+use rdkafka::message::Message;
+
+const POLL: Duration = Duration::from_millis(50);
+const WITHIN: Duration = Duration::from_secs(30);
+
+fn record<'a>(topic: &'a str, key: &str) -> Record<'a> {
+    Record {
+        topic,
+        partition: None,
+        key: Some(key.as_bytes().to_vec()),
+        value: Some(key.as_bytes().to_vec()),
+        headers: vec![("kind", b"test".to_vec())],
+    }
+}
+
+fn assigned(consumer: &GroupConsumer) -> Vec<Assigned> {
+    let mut found = Vec::new();
+    eventually(WITHIN, "partitions are assigned", || {
+        if let Event::Assigned(assigned) = consumer.poll(POLL).unwrap() {
+            found = assigned;
+        }
+        !found.is_empty()
+    });
+    found
+}
+
+fn next_value(consumer: &GroupConsumer) -> String {
+    let mut value = None;
+    eventually(WITHIN, "a message arrives", || {
+        if let Event::Message(message) = consumer.poll(POLL).unwrap() {
+            value = message
+                .payload()
+                .map(|payload| String::from_utf8(payload.to_vec()).unwrap());
+        }
+        value.is_some()
+    });
+    value.unwrap()
+}
+
+#[test]
+fn records_offsets_and_metadata_are_committed_together_and_found_by_the_next_owner() {
+    let kafka = Kafka::start();
+    kafka.create_topic("in", 1);
+    kafka.create_topic("out", 1);
+    let mut source = TransactionalProducer::open(&kafka.contract(), "source").unwrap();
+    source
+        .commit(["a", "b", "c"].map(|key| record("in", key)), None)
+        .unwrap();
+
+    let first = GroupConsumer::join(&kafka.contract(), "group", "pod-1", "in").unwrap();
+    assert_eq!(
+        assigned(&first),
+        [Assigned {
+            partition: 0,
+            position: 0,
+            deleted: 0,
+            metadata: None
+        }]
+    );
+    assert_eq!(next_value(&first), "a");
+    let mut sink = TransactionalProducer::open(&kafka.contract(), "sink").unwrap();
+    let offsets = first.offsets([(0, 1, "state after a")]);
+    let member = first.member().unwrap();
+    sink.commit(
+        [record("out", "A")],
+        Some(Position {
+            offsets: &offsets,
+            member: &member,
+        }),
+    )
+    .unwrap();
+    first.leave(WITHIN);
+
+    let second = GroupConsumer::join(&kafka.contract(), "group", "pod-2", "in").unwrap();
+    let metadata = Some("state after a".to_owned());
+    assert_eq!(
+        assigned(&second),
+        [Assigned {
+            partition: 0,
+            position: 1,
+            deleted: 0,
+            metadata
+        }]
+    );
+    assert_eq!(next_value(&second), "b");
+    assert_eq!(kafka.read_committed("out").len(), 1);
+}
+
+#[test]
+fn a_commit_takes_milliseconds() {
+    let kafka = Kafka::start();
+    kafka.create_topic("out", 3);
+    kafka.create_topic("in", 1);
+    let consumer = GroupConsumer::join(&kafka.contract(), "group", "pod-1", "in").unwrap();
+    assigned(&consumer);
+    let mut producer = TransactionalProducer::open(&kafka.contract(), "sink").unwrap();
+    let mut times = (0..200)
+        .map(|_| {
+            let started = Instant::now();
+            let offsets = consumer.offsets([(0, 0, "")]);
+            let member = consumer.member().unwrap();
+            let position = Some(Position {
+                offsets: &offsets,
+                member: &member,
+            });
+            producer
+                .commit(["a", "b", "c"].map(|key| record("out", key)), position)
+                .unwrap();
+            started.elapsed()
+        })
+        .collect::<Vec<_>>();
+    times.sort();
+    let (median, slow) = (times[100], times[190]);
+    println!("commit of 3 records and an offset: median {median:?}, 95 % within {slow:?}");
+    // rust-rdkafka's own flush would make it 100 ms and more.
+    assert!(
+        median < Duration::from_millis(50),
+        "the median commit took {median:?}"
+    );
+    assert_eq!(kafka.read_committed("out").len(), 600);
+}
+
+#[test]
+fn a_second_producer_with_the_same_id_fences_the_first() {
+    let kafka = Kafka::start();
+    kafka.create_topic("out", 1);
+    let mut first = TransactionalProducer::open(&kafka.contract(), "planner").unwrap();
+    first.commit([record("out", "first")], None).unwrap();
+    let mut second = TransactionalProducer::open(&kafka.contract(), "planner").unwrap();
+    let refused = first.commit([record("out", "zombie")], None).unwrap_err();
+    assert!(matches!(refused, Error::Fenced { .. }), "{refused}");
+    second.commit([record("out", "second")], None).unwrap();
+    let keys = kafka
+        .read_committed("out")
+        .into_iter()
+        .map(|record| record.key.unwrap())
+        .collect::<Vec<_>>();
+    assert_eq!(keys, [b"first".to_vec(), b"second".to_vec()]);
+}
+
+#[test]
+fn a_transaction_that_cannot_be_completed_leaves_nothing_and_the_next_one_succeeds() {
+    let kafka = Kafka::start();
+    kafka.create_topic("out", 1);
+    let mut producer = TransactionalProducer::open(&kafka.contract(), "sink").unwrap();
+    let records = [record("out", "half"), record("no-such-topic", "other half")];
+    let refused = producer.commit(records, None).unwrap_err();
+    assert!(matches!(refused, Error::Aborted { .. }), "{refused}");
+    producer.commit([record("out", "whole")], None).unwrap();
+    let records = kafka.read_committed("out");
+    assert_eq!(records.len(), 1);
+    assert_eq!(records[0].value.as_deref(), Some(&b"whole"[..]));
+}
+
+#[test]
+fn partitions_move_to_a_member_that_joins_and_back_at_once_when_it_leaves() {
+    let kafka = Kafka::start();
+    kafka.create_topic("in", 4);
+    let first = GroupConsumer::join(&kafka.contract(), "group", "pod-1", "in").unwrap();
+    assert_eq!(assigned(&first).len(), 4);
+    let second = GroupConsumer::join(&kafka.contract(), "group", "pod-2", "in").unwrap();
+    let mut given = Vec::new();
+    let mut taken = Vec::new();
+    eventually(WITHIN, "two partitions have moved", || {
+        match first.poll(POLL).unwrap() {
+            Event::Revoked(Revoked {
+                partitions,
+                lost: false,
+            }) => given.extend(partitions),
+            Event::Revoked(lost) => panic!("{lost:?}"),
+            _ => {}
+        }
+        if let Event::Assigned(assigned) = second.poll(POLL).unwrap() {
+            taken.extend(assigned.iter().map(|assigned| assigned.partition));
+        }
+        taken.len() == 2
+    });
+    given.sort_unstable();
+    taken.sort_unstable();
+    assert_eq!(given, taken);
+
+    // Not within the session timeout of 10 s: the member says that it leaves.
+    let started = Instant::now();
+    second.leave(WITHIN);
+    let left = started.elapsed();
+    let mut regained = 0;
+    eventually(Duration::from_secs(5), "the partitions are back", || {
+        if let Event::Assigned(assigned) = first.poll(POLL).unwrap() {
+            regained += assigned.len();
+        }
+        regained == 2
+    });
+    println!(
+        "left after {left:?}, partitions were back after {:?}",
+        started.elapsed()
+    );
+    assert_eq!(kafka.members("group"), ["pod-1"]);
+}
+
+#[test]
+fn a_member_that_closes_keeps_its_place_and_gets_the_same_partitions_back() {
+    let kafka = Kafka::start();
+    kafka.create_topic("in", 2);
+    let before = GroupConsumer::join(&kafka.contract(), "group", "pod-1", "in").unwrap();
+    assert_eq!(assigned(&before).len(), 2);
+    drop(before);
+    assert_eq!(kafka.members("group"), ["pod-1"]);
+    let after = GroupConsumer::join(&kafka.contract(), "group", "pod-1", "in").unwrap();
+    assert_eq!(assigned(&after).len(), 2);
+}
+
+#[test]
+fn a_member_whose_place_was_taken_cannot_commit_and_is_told() {
+    let kafka = Kafka::start();
+    kafka.create_topic("in", 1);
+    kafka.create_topic("out", 1);
+    let zombie = GroupConsumer::join(&kafka.contract(), "group", "pod-1", "in").unwrap();
+    assigned(&zombie);
+    let member = zombie.member().unwrap();
+    let twin = GroupConsumer::join(&kafka.contract(), "group", "pod-1", "in").unwrap();
+    assigned(&twin);
+    let mut producer = TransactionalProducer::open(&kafka.contract(), "zombie").unwrap();
+    let offsets = zombie.offsets([(0, 0, "stale")]);
+    let position = Some(Position {
+        offsets: &offsets,
+        member: &member,
+    });
+    let refused = producer.commit([record("out", "stale")], position).unwrap_err();
+    assert!(matches!(refused, Error::Aborted { .. }), "{refused}");
+    assert_eq!(kafka.read_committed("out"), []);
+    assert_eq!(kafka.committed("group", "in", 0), None);
+    let mut told = false;
+    eventually(WITHIN, "the zombie is told", || {
+        told = matches!(zombie.poll(POLL), Err(ConsumerError::Replaced { .. }));
+        told
+    });
+}
