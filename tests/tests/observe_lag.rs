@@ -1,5 +1,7 @@
 //! The autoscaler's view of a consumer group against the real Kafka: what is lag, and what only looks like it.
 
+#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
 use std::{
     sync::Arc,
     time::{Duration, Instant},
