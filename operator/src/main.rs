@@ -15,6 +15,8 @@ async fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .json()
         .flatten_event(true)
+        .with_current_span(false)
+        .with_span_list(false)
         .with_env_filter(filter)
         .init();
     // One TLS provider for all clients. A second installation is refused, which is as good.

@@ -54,7 +54,7 @@ impl JsonSchema for Duration {
         json_schema!({
             "type": "string",
             "maxLength": 32,
-            "pattern": "^([0-9]{1,9}(ms|s|m|h|d))+$",
+            "pattern": "^([0-9]{1,9}(ms|s|m|h))+$",
         })
     }
 }

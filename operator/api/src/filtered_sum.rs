@@ -50,6 +50,7 @@ pub struct FilteredSumSpec {
     pub scaling: Scaling,
     /// Time between two transactions while records arrive: how old a total can be, and how long a reader waits.
     #[serde(default = "FilteredSumSpec::default_commit_interval")]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('1ms') && duration(self) <= duration('5s')").message("must be from 1ms to 5s"))]
     pub commit_interval: Duration,
     /// The Kafka cluster, if it is not the default one.
     #[serde(default, skip_serializing_if = "Option::is_none")]

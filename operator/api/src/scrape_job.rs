@@ -138,13 +138,14 @@ impl JsonSchema for Start {
 }
 
 /// How the newest id is found.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Head {
     /// A list of pages that the site publishes.
     pub sitemap: Sitemap,
     /// Time between two looks.
     #[serde(default = "Head::default_every")]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('1s')").message("must be at least 1s"))]
     pub every: Duration,
 }
 
@@ -186,6 +187,7 @@ pub struct Politeness {
     pub user_agent: String,
     /// Deadline of one request, from its start to the last byte of its answer.
     #[serde(default = "Politeness::default_request_timeout")]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('1s')").message("must be at least 1s"))]
     pub request_timeout: Duration,
 }
 
@@ -284,7 +286,7 @@ impl Default for ExponentialRetry {
 #[serde(rename_all = "camelCase")]
 pub struct Extract {
     /// The fields of the record.
-    #[schemars(length(min = 1, max = 100))]
+    #[schemars(length(min = 1, max = 100), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub fields: Vec<Field>,
 }
 

@@ -1,6 +1,10 @@
 //! How long after a failure a resource is looked at again.
 
-use std::{collections::HashMap, sync::Mutex, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
 
 /// Delay after the first failure.
 const FIRST: Duration = Duration::from_secs(1);
@@ -9,41 +13,50 @@ const LONGEST: Duration = Duration::from_secs(60);
 
 /// Consecutive failures by resource. kube's error policy is told of failures only, so successes are told here.
 #[derive(Debug, Default)]
-pub struct Failures(Mutex<HashMap<Key, u32>>);
+pub struct Failures(Mutex<HashMap<Key, Failing>>);
 
 /// Which resource: kind, namespace and name.
 pub type Key = (&'static str, String, String);
 
+#[derive(Clone, Copy, Debug)]
+struct Failing {
+    times: u32,
+    /// When it is to be tried again.
+    due: Instant,
+}
+
 impl Failures {
-    /// Counts a failure. Returns the delay before the next try, with jitter.
-    pub fn failed(&self, key: Key) -> Duration {
-        let mut counts = self.counts();
-        let count = counts.entry(key).or_default();
-        *count = count.saturating_add(1);
-        delay(*count).mul_f64(rand::random_range(0.75..1.25))
+    /// Counts a failure. Returns how often the resource has failed in a row, and the delay before the next try, with
+    /// jitter.
+    ///
+    /// A pass that something else caused, such as the status that the failure itself left behind, does not make the
+    /// delay longer: a failure before the next try was due is the same failure.
+    pub fn failed(&self, key: Key, now: Instant) -> (u32, Duration) {
+        let mut failing = self.failing();
+        let before = failing.get(&key).copied();
+        if let Some(before) = before.filter(|before| now < before.due) {
+            return (before.times, before.due - now);
+        }
+        let times = before.map_or(0, |before| before.times).saturating_add(1);
+        let delay = delay(times).mul_f64(rand::random_range(0.75..1.25));
+        failing.insert(key, Failing { times, due: now + delay });
+        (times, delay)
     }
 
     /// Forgets the failures of a resource: it is well, or gone.
     pub fn clear(&self, key: &Key) {
-        self.counts().remove(key);
+        self.failing().remove(key);
     }
 
-    /// How often the resource has failed in a row.
-    pub fn count(&self, key: &Key) -> u32 {
-        self.counts().get(key).copied().unwrap_or(0)
-    }
-
-    fn counts(&self) -> std::sync::MutexGuard<'_, HashMap<Key, u32>> {
+    fn failing(&self) -> MutexGuard<'_, HashMap<Key, Failing>> {
         // A panic elsewhere cannot leave a half-made count behind.
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// 1 s, 2 s, 4 s, ... up to a minute.
 fn delay(failures: u32) -> Duration {
-    FIRST
-        .saturating_mul(1 << failures.saturating_sub(1).min(16))
-        .min(LONGEST)
+    FIRST.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(LONGEST)
 }
 
 #[cfg(test)]
@@ -62,13 +75,25 @@ mod tests {
     }
 
     #[test]
+    fn only_a_failure_that_was_due_counts() {
+        let failures = Failures::default();
+        let start = Instant::now();
+        let (_, first) = failures.failed(key(), start);
+        let (times, rest) = failures.failed(key(), start + first / 2);
+        assert_eq!((times, rest), (1, first - first / 2));
+        assert_eq!(failures.failed(key(), start + first).0, 2);
+    }
+
+    #[test]
     fn success_starts_over() {
         let failures = Failures::default();
-        for _ in 0..5 {
-            failures.failed(key());
+        let mut now = Instant::now();
+        for expected in 1..=5 {
+            let (times, delay) = failures.failed(key(), now);
+            assert_eq!(times, expected);
+            now += delay;
         }
-        assert_eq!(failures.count(&key()), 5);
         failures.clear(&key());
-        assert!(failures.failed(key()) <= FIRST.mul_f64(1.25));
+        assert_eq!(failures.failed(key(), now).0, 1);
     }
 }

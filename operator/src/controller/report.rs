@@ -1,6 +1,9 @@
 //! What comes of each pass: a log line, a count, and when the resource is looked at again.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use kube::{Resource, ResourceExt, runtime::controller::Action};
 
@@ -38,9 +41,9 @@ pub fn failed<K: Resource<DynamicType = ()>>(
             }
             Error::Dependency { .. } | Error::Kubernetes { .. } => {
                 let error = error.sentence();
-                let failures = context.failures.count(&key) + 1;
+                let (failures, delay) = context.failures.failed(key.clone(), Instant::now());
                 tracing::warn!(kind, %namespace, %name, error, failures, "failed to reconcile");
-                Action::requeue(context.failures.failed(key))
+                Action::requeue(delay)
             }
         }
     }
