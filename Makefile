@@ -21,8 +21,9 @@ e2e: ## The tests on kind
 check: ## Format, lints, licences, generated files, charts, scripts
 	@tests/check
 
-generate: ## Write crds/ and the charts' copies from operator/api
+generate: ## Write crds/ and the chart of them from operator/api, and the table of values
 	@cargo run --quiet --package naru-api --bin crdgen
+	@charts/readme
 
 install: ## The operator of this tree on the kind cluster, with the stack it needs
 	@deploy/install
