@@ -13,6 +13,7 @@ use crate::backoff::Backoff;
 
 /// A session that worked this long has outlived whatever ended the one before.
 const HEALTHY: Duration = Duration::from_secs(60);
+const BEAT: Duration = Duration::from_secs(5);
 
 /// What a running worker is given. Clones share one state.
 #[derive(Clone, Debug)]
@@ -78,15 +79,25 @@ impl Context {
         }
     }
 
-    /// Waits on the worker's thread; false when the process is to stop. Not for longer than half a minute, or the
-    /// thread counts as stuck.
+    /// Waits for `work` on the worker's thread; `None` when the process is to stop before it is done. The thread
+    /// counts as alive meanwhile: `work` must have a deadline of its own.
+    pub fn wait_for<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        self.runtime.block_on(async {
+            let mut work = std::pin::pin!(work);
+            loop {
+                self.health.beat();
+                tokio::select! {
+                    done = &mut work => return Some(done),
+                    () = self.stop.cancelled() => return None,
+                    () = tokio::time::sleep(BEAT) => {}
+                }
+            }
+        })
+    }
+
+    /// Waits on the worker's thread; false when the process is to stop.
     pub fn pause(&self, time: Duration) -> bool {
-        self.health.beat();
-        let stopped = self
-            .runtime
-            .block_on(async { tokio::time::timeout(time, self.stop.cancelled()).await.is_ok() });
-        self.health.beat();
-        !stopped
+        self.wait_for(tokio::time::sleep(time)).is_some()
     }
 }
 

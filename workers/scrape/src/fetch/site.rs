@@ -1,0 +1,239 @@
+//! One page after another, each to its end: a record, a dead letter, or gone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use naru_contract::{Politeness, Retry};
+use naru_rules::extract::{Missing, Value};
+use naru_worker_core::avro::wire;
+use naru_worker_core::kafka::config::MAX_RECORD_BYTES;
+use naru_worker_core::run::Health;
+use reqwest::{Client, Response, Url, header};
+use tracing::debug;
+
+use super::answer::{Meaning, doubt, meaning, retry_after};
+use super::budget::Budget;
+use super::charset;
+use super::metrics::Metrics;
+use super::outcome::{Outcome, Settled};
+use super::retry;
+use super::robots::Robots;
+use super::share::share;
+use crate::body::{self, BodyError, cause};
+use crate::job::FetchJob;
+
+/// Largest body of a page after decompression, bytes.
+const LARGEST: usize = 8 << 20;
+/// How often in a row an answer with `Retry-After` does not count as a failure of the page.
+const FREE_WAITS: u32 = 10;
+
+/// The site, as one fetcher asks it.
+pub(super) struct Site {
+    job: Arc<FetchJob>,
+    schema_id: u32,
+    client: Client,
+    politeness: Politeness,
+    retry: Retry,
+    robots: Option<Robots>,
+    budget: Budget,
+    health: Health,
+    metrics: Metrics,
+}
+
+/// Why a page did not settle at one attempt.
+enum Trouble {
+    /// Another attempt may help.
+    Passing(String),
+    /// The site says when to ask again; it has been held until then.
+    Held(String),
+}
+
+impl Site {
+    pub(super) fn new(
+        job: Arc<FetchJob>,
+        schema_id: u32,
+        client: Client,
+        manners: (&Politeness, &Retry),
+        health: Health,
+        metrics: Metrics,
+    ) -> Self {
+        let (politeness, retry) = (manners.0.clone(), manners.1.clone());
+        let robots = politeness
+            .respect_robots
+            .then(|| Robots::new(job.template.site("/robots.txt"), &politeness.user_agent));
+        Self {
+            job,
+            schema_id,
+            client,
+            politeness,
+            retry,
+            robots,
+            budget: Budget::new(),
+            health,
+            metrics,
+        }
+    }
+
+    /// To be called when partitions come or go, and now and then, as robots.txt may change.
+    pub(super) fn set_part(&self, assigned: usize, all: usize) {
+        let crawl_delay = self.robots.as_ref().map(Robots::delay).unwrap_or_default();
+        self.budget
+            .set_share(share(&self.politeness, crawl_delay, assigned, all));
+        self.metrics
+            .requests_under_way
+            .set(self.budget.under_way().into());
+    }
+
+    /// Asks for page `id`, as often and as late as it takes. Safe to cancel.
+    pub(super) async fn settle(&self, id: u64) -> Settled {
+        let url = self.job.template.url(id);
+        if let Some(robots) = &self.robots
+            && !robots
+                .allows(&self.client, &self.budget, &self.health, &url)
+                .await
+        {
+            let reason = "robots.txt disallows the page".to_owned();
+            return Settled {
+                id,
+                url,
+                attempts: 0,
+                outcome: Outcome::DeadLetter { reason },
+            };
+        }
+        let mut attempts = 0;
+        let mut failures = 0;
+        let mut waits = 0;
+        let outcome = loop {
+            attempts += 1;
+            let trouble = match self.attempt(&url).await {
+                Ok(outcome) => break outcome,
+                Err(trouble) => trouble,
+            };
+            let reason = match trouble {
+                Trouble::Held(reason) if waits < FREE_WAITS => {
+                    waits += 1;
+                    debug!(id, reason, "waiting for the site");
+                    continue;
+                }
+                Trouble::Held(reason) | Trouble::Passing(reason) => reason,
+            };
+            failures += 1;
+            let Some(delay) = retry::delay(&self.retry, failures) else {
+                break Outcome::DeadLetter { reason };
+            };
+            self.metrics.retries.inc();
+            debug!(id, reason, ?delay, "trying again");
+            tokio::time::sleep(delay).await;
+        };
+        Settled {
+            id,
+            url,
+            attempts,
+            outcome,
+        }
+    }
+
+    async fn attempt(&self, url: &Url) -> Result<Outcome, Trouble> {
+        let permit = self.budget.admit().await;
+        let passing = |error: &reqwest::Error| Trouble::Passing(cause(error));
+        let response = self.client.get(url.clone()).send().await.map_err(|error| {
+            self.metrics.count_answer(None);
+            passing(&error)
+        })?;
+        let status = response.status();
+        self.metrics.count_answer(Some(status));
+        match meaning(status) {
+            Meaning::Page => {}
+            Meaning::Gone => return Ok(Outcome::Gone),
+            Meaning::GiveUp => {
+                return Ok(Outcome::DeadLetter {
+                    reason: format!("the site answered {status}"),
+                });
+            }
+            Meaning::TryAgain => {
+                let reason = format!("the site answered {status}");
+                return Err(match wait(&response) {
+                    Some(time) => {
+                        self.budget.hold(time);
+                        Trouble::Held(reason)
+                    }
+                    None => Trouble::Passing(reason),
+                });
+            }
+        }
+        let header = |name| {
+            response
+                .headers()
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+                .map(str::to_owned)
+        };
+        let content_type = header(header::CONTENT_TYPE);
+        let body = match body::read(response, LARGEST).await {
+            Ok(body) => body,
+            Err(error @ BodyError::TooLarge { .. }) => {
+                return Ok(Outcome::DeadLetter {
+                    reason: error.to_string(),
+                });
+            }
+            Err(error) => return Err(Trouble::Passing(error.to_string())),
+        };
+        drop(permit);
+        self.read(&charset::decode(&body, content_type.as_deref()), url)
+    }
+
+    /// What the text of a page says.
+    fn read(&self, text: &str, url: &Url) -> Result<Outcome, Trouble> {
+        let record = match self.job.extractor.extract(text, url.as_str()) {
+            Ok(record) => record,
+            Err(missing) => {
+                if let Some(doubt) = doubt(text) {
+                    return Err(Trouble::Passing(doubt.to_owned()));
+                }
+                let Missing { page_is_empty, .. } = missing;
+                return Ok(if page_is_empty {
+                    Outcome::Gone
+                } else {
+                    Outcome::DeadLetter {
+                        reason: missing.to_string(),
+                    }
+                });
+            }
+        };
+        let key = record
+            .get(self.job.key)
+            .and_then(Option::as_ref)
+            .and_then(Value::as_key);
+        let Some(key) = key else {
+            return Ok(Outcome::DeadLetter {
+                reason: "the record has no key".to_owned(),
+            });
+        };
+        let datum = match self.job.schema.encode(record) {
+            Ok(datum) => datum,
+            Err(error) => {
+                return Ok(Outcome::DeadLetter {
+                    reason: naru_worker_core::run::chain(&error),
+                });
+            }
+        };
+        let value = wire::encode(self.schema_id, &datum);
+        let size = key.len() + value.len();
+        if size > MAX_RECORD_BYTES {
+            let reason = format!("the record has {size} bytes, more than {MAX_RECORD_BYTES}");
+            return Ok(Outcome::DeadLetter { reason });
+        }
+        Ok(Outcome::Record {
+            key: key.into_bytes(),
+            value,
+        })
+    }
+}
+
+fn wait(response: &Response) -> Option<Duration> {
+    retry_after(
+        response.headers().get(header::RETRY_AFTER)?.to_str().ok()?,
+        Timestamp::now(),
+    )
+}

@@ -1,0 +1,218 @@
+//! The planner: finds the newest id and publishes what is new as ranges.
+//!
+//! Ranges and the planner's position are written in one transaction, so each id gets into exactly one range. A
+//! second planner of the same job fences the first by its transactional id, and only then reads the position: what
+//! the first one committed is all there, and what it was about to commit never will be.
+
+mod cut;
+mod head;
+
+use std::time::Duration;
+
+use naru_contract::ScrapeWorker;
+use naru_worker_core::backoff::Backoff;
+use naru_worker_core::kafka::topic::{self, partition_count, read_to_end};
+use naru_worker_core::kafka::transaction::{self, Record, TransactionalProducer};
+use naru_worker_core::run::{Context, Session, chain};
+use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
+use rdkafka::Message;
+use reqwest::Client;
+use snafu::Snafu;
+use tracing::{info, warn};
+
+use crate::frontier::Position;
+use crate::job::{self, JobError, PlanJob};
+use cut::plan;
+
+/// Bound on reading the head topic.
+const READ: Duration = Duration::from_secs(40);
+/// Longest pause between two looks after failures.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// Why a planner stopped working.
+#[derive(Debug, Snafu)]
+pub enum PlanError {
+    #[snafu(transparent)]
+    Job { source: JobError },
+    #[snafu(transparent)]
+    Topic { source: topic::Error },
+    #[snafu(transparent)]
+    Transaction { source: transaction::Error },
+    #[snafu(display("the newest record of head topic {topic:?} is not a planner's position"))]
+    Position { topic: String },
+}
+
+impl Session for PlanError {
+    fn is_final(&self) -> bool {
+        matches!(
+            self,
+            Self::Job { .. }
+                | Self::Transaction {
+                    source: transaction::Error::Fenced { .. }
+                }
+        )
+    }
+}
+
+/// Plans until the process is to stop.
+pub fn run(config: &ScrapeWorker, context: &Context) -> Result<(), PlanError> {
+    let job = PlanJob::new(config)?;
+    let client = job::client(&config.politeness)?;
+    let metrics = Metrics {
+        next_id: context.metrics.register(
+            "planner_next_id",
+            "First id that is not in a range yet",
+            Gauge::default(),
+        ),
+        planned: context
+            .metrics
+            .register("planner_planned_ids", "Ids put into ranges", Counter::default()),
+        failures: context.metrics.register(
+            "planner_head_failures",
+            "Looks for the newest id that failed",
+            Counter::default(),
+        ),
+    };
+    context.sessions(|| {
+        context
+            .health
+            .waiting_for("Kafka to take over from a planner before this one");
+        let transactional_id = format!("{}.planner", config.frontier.group);
+        let producer = TransactionalProducer::open(&config.kafka, &transactional_id)?;
+        let position = last_position(config)?;
+        info!(job = config.job, ?position, "planning");
+        Planner {
+            config,
+            context,
+            job: &job,
+            client: &client,
+            metrics: &metrics,
+            producer,
+            position,
+        }
+        .work()
+    })
+}
+
+struct Metrics {
+    next_id: Gauge,
+    planned: Counter,
+    failures: Counter,
+}
+
+struct Planner<'a> {
+    config: &'a ScrapeWorker,
+    context: &'a Context,
+    job: &'a PlanJob,
+    client: &'a Client,
+    metrics: &'a Metrics,
+    producer: TransactionalProducer,
+    position: Option<Position>,
+}
+
+impl Planner<'_> {
+    fn work(mut self) -> Result<(), PlanError> {
+        let every = Duration::from_millis(self.config.source.head.every_ms);
+        let mut backoff = Backoff::new(Duration::from_secs(1), LONGEST_PAUSE);
+        let mut last_failure = None;
+        loop {
+            let pause = match self.context.wait_for(head::newest(self.client, self.job)) {
+                Some(Ok(newest)) => {
+                    backoff.reset();
+                    if last_failure.take().is_some() {
+                        info!(newest, "the head is found again");
+                    }
+                    self.publish(newest)?;
+                    self.context.health.ready();
+                    every
+                }
+                Some(Err(error)) => {
+                    let failure = chain(&error);
+                    self.metrics.failures.inc();
+                    self.context
+                        .health
+                        .waiting_for(format!("the newest id: {failure}"));
+                    if last_failure.as_ref() != Some(&failure) {
+                        warn!(error = failure, "unable to find the newest id");
+                        last_failure = Some(failure);
+                    }
+                    backoff.next_delay().max(every.min(LONGEST_PAUSE))
+                }
+                None => return Ok(()),
+            };
+            if !self.context.pause(pause) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Everything up to `newest`, in as many transactions as it takes.
+    fn publish(&mut self, newest: u64) -> Result<(), PlanError> {
+        let config = self.config;
+        let partitions = partition_count(&topic::reader(&config.kafka)?, &config.frontier.topic)?;
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
+        while !self.context.stop.is_cancelled() {
+            self.context.health.beat();
+            let size = config.frontier.range_size;
+            let Some(plan) = plan(self.position, config.source.start, newest, size, partitions) else {
+                break;
+            };
+            let ranges = plan.ranges.iter().map(|(partition, range)| Record {
+                topic: &config.frontier.topic,
+                partition: Some(*partition),
+                key: None,
+                value: Some(range.to_json()),
+                headers: Vec::new(),
+            });
+            let position = Record {
+                topic: &config.frontier.head_topic,
+                partition: Some(0),
+                key: Some(config.frontier.group.clone().into_bytes()),
+                value: Some(plan.position.to_json()),
+                headers: Vec::new(),
+            };
+            match self.producer.commit(ranges.chain([position]), None) {
+                Ok(()) => {}
+                Err(transaction::Error::Aborted { reason }) => {
+                    warn!(reason, "planning again");
+                    if !self.context.pause(backoff.next_delay()) {
+                        break;
+                    }
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            }
+            let planned = plan
+                .ranges
+                .iter()
+                .map(|(_, range)| range.to - range.from + 1)
+                .sum();
+            self.metrics.planned.inc_by(planned);
+            self.metrics
+                .next_id
+                .set(i64::try_from(plan.position.next_id).unwrap_or(i64::MAX));
+            info!(newest, ranges = plan.ranges.len(), ids = planned, "planned");
+            self.position = Some(plan.position);
+            if !plan.unfinished {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The position of this job's planner, from the head topic.
+fn last_position(config: &ScrapeWorker) -> Result<Option<Position>, PlanError> {
+    let topic = &config.frontier.head_topic;
+    let mut last = None;
+    read_to_end(&config.kafka, topic, READ, |message| {
+        if message.key() == Some(config.frontier.group.as_bytes()) {
+            last = message.payload().map(|value| Position::parse(value).ok_or(()));
+        }
+    })?;
+    match last {
+        None => Ok(None),
+        Some(Ok(position)) => Ok(Some(position)),
+        Some(Err(())) => PositionSnafu { topic }.fail(),
+    }
+}

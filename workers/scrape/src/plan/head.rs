@@ -1,0 +1,171 @@
+//! Looking for the newest id.
+
+use std::io::Read;
+use std::sync::LazyLock;
+
+use flate2::read::MultiGzDecoder;
+use naru_worker_core::backoff::Backoff;
+use regex::Regex;
+use reqwest::{Client, StatusCode, Url};
+use snafu::{OptionExt, ResultExt, Snafu, ensure};
+
+use crate::body::{self, BodyError, cause};
+use crate::job::PlanJob;
+
+/// Largest document, compressed and not, bytes. The sitemap protocol's own limit is 50 MB.
+const LARGEST: usize = 52_428_800;
+/// Most sitemaps of an index that are read: the first and the last, where the newest are.
+const MOST_SITEMAPS: usize = 50;
+
+#[derive(Debug, Snafu)]
+pub(super) enum HeadError {
+    #[snafu(display("unable to fetch {url}: {}", cause(source)))]
+    Fetch { source: reqwest::Error, url: Url },
+    #[snafu(display("{url} was answered with status {status}"))]
+    Status { status: StatusCode, url: Url },
+    #[snafu(display("unable to read {url}"))]
+    Body { source: BodyError, url: Url },
+    #[snafu(display("{url} begins like gzip but is not"))]
+    Gzip { source: std::io::Error, url: Url },
+    #[snafu(display("{url} is larger than {LARGEST} bytes when decompressed"))]
+    Bomb { url: Url },
+    #[snafu(display("head.pattern {pattern:?} matches no id in {url}"))]
+    NoMatch { pattern: String, url: Url },
+}
+
+static SITEMAP: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"<loc>\s*([^<\s]+)\s*</loc>").expect("it is a regular expression"));
+
+/// The newest id that the head document, or a sitemap that it lists, names.
+pub(super) async fn newest(client: &Client, job: &PlanJob) -> Result<u64, HeadError> {
+    let document = fetch(client, &job.head).await?;
+    let mut newest = largest(&job.pattern, &document);
+    if document.contains("<sitemapindex") {
+        let mut pause = Backoff::new(
+            std::time::Duration::from_millis(200),
+            std::time::Duration::from_millis(200),
+        );
+        for url in sitemaps(&document, &job.head) {
+            tokio::time::sleep(pause.next_delay()).await;
+            newest = newest.max(largest(&job.pattern, &fetch(client, &url).await?));
+        }
+    }
+    newest.context(NoMatchSnafu {
+        pattern: job.pattern.as_str(),
+        url: job.head.clone(),
+    })
+}
+
+async fn fetch(client: &Client, url: &Url) -> Result<String, HeadError> {
+    let response = client
+        .get(url.clone())
+        .send()
+        .await
+        .context(FetchSnafu { url: url.clone() })?;
+    let status = response.status();
+    ensure!(
+        status.is_success(),
+        StatusSnafu {
+            status,
+            url: url.clone()
+        }
+    );
+    let body = body::read(response, LARGEST)
+        .await
+        .context(BodySnafu { url: url.clone() })?;
+    decompress(body, url)
+}
+
+/// A `.gz` document arrives as it is stored: gzip is its content, not its encoding on the way.
+fn decompress(body: Vec<u8>, url: &Url) -> Result<String, HeadError> {
+    let body = if body.starts_with(&[0x1f, 0x8b]) {
+        let mut plain = Vec::new();
+        let limit = LARGEST as u64 + 1;
+        MultiGzDecoder::new(body.as_slice())
+            .take(limit)
+            .read_to_end(&mut plain)
+            .context(GzipSnafu { url: url.clone() })?;
+        ensure!(plain.len() <= LARGEST, BombSnafu { url: url.clone() });
+        plain
+    } else {
+        body
+    };
+    // Ids and addresses are ASCII; what is not UTF-8 around them does not matter.
+    Ok(String::from_utf8_lossy(&body).into_owned())
+}
+
+fn largest(pattern: &Regex, document: &str) -> Option<u64> {
+    let ids = pattern
+        .captures_iter(document)
+        .filter_map(|found| found.get(1)?.as_str().parse().ok());
+    ids.max()
+}
+
+fn sitemaps(index: &str, base: &Url) -> Vec<Url> {
+    let found = SITEMAP.captures_iter(index).filter_map(|found| {
+        let address = found.get(1)?.as_str().replace("&amp;", "&");
+        let url = base.join(&address).ok()?;
+        matches!(url.scheme(), "http" | "https").then_some(url)
+    });
+    let mut urls = found.collect::<Vec<_>>();
+    if urls.len() > MOST_SITEMAPS {
+        urls.drain(MOST_SITEMAPS / 2..urls.len() - MOST_SITEMAPS / 2);
+    }
+    urls
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::{Compression, write::GzEncoder};
+
+    use super::*;
+
+    fn url() -> Url {
+        Url::parse("https://a.test/index.xml.gz").unwrap()
+    }
+
+    fn gzip(text: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(text).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn gzip_is_recognised_by_its_first_bytes() {
+        assert_eq!(decompress(b"plain".to_vec(), &url()).unwrap(), "plain");
+        assert_eq!(decompress(gzip(b"packed"), &url()).unwrap(), "packed");
+        assert!(matches!(
+            decompress(vec![0x1f, 0x8b, 0, 1], &url()),
+            Err(HeadError::Gzip { .. })
+        ));
+    }
+
+    #[test]
+    fn a_small_body_that_grows_beyond_the_limit_is_refused() {
+        let bomb = gzip(&vec![b'a'; LARGEST + 1]);
+        assert!(bomb.len() < 1_000_000);
+        assert!(matches!(decompress(bomb, &url()), Err(HeadError::Bomb { .. })));
+    }
+
+    #[test]
+    fn the_largest_id_counts_wherever_it_stands() {
+        let pattern = Regex::new(r"/product/(\d+)").unwrap();
+        let document = "/product/9 /product/100 /product/99 /product/999999999999999999999";
+        assert_eq!(largest(&pattern, document), Some(100));
+        assert_eq!(largest(&pattern, "nothing"), None);
+    }
+
+    #[test]
+    fn the_sitemaps_of_an_index_are_the_first_and_the_last() {
+        let entry =
+            |number| format!("<sitemap><loc> https://a.test/{number}.xml?a=1&amp;b=2 </loc></sitemap>");
+        let index = (0..200).map(entry).collect::<String>();
+        let urls = sitemaps(&index, &url());
+        assert_eq!(urls.len(), MOST_SITEMAPS);
+        assert_eq!(urls[0].as_str(), "https://a.test/0.xml?a=1&b=2");
+        assert_eq!(urls[MOST_SITEMAPS - 1].path(), "/199.xml");
+        assert_eq!(sitemaps("<loc>file:///etc/passwd</loc>", &url()), []);
+    }
+}
