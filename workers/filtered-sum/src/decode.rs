@@ -4,6 +4,7 @@
 //! has found out tells [`Decoder::learn`].
 
 use std::collections::HashMap;
+use std::io::{self, Read};
 use std::sync::Arc;
 
 use apache_avro::Schema;
@@ -79,24 +80,41 @@ impl Decoder {
     }
 
     pub fn decode(&self, message: &[u8]) -> Result<Value, DecodeError> {
-        let (schema_id, mut datum) = wire::decode(message)?;
+        let (schema_id, datum) = wire::decode(message)?;
         if let Some(reason) = self.unreadable.get(&schema_id) {
             return UnreadableSnafu { reason }.fail();
         }
         let schema = self.schemas.get(&schema_id).context(UnknownSnafu { schema_id })?;
+        let mut bytes = Whole(datum);
         let value = GenericDatumReader::builder(schema)
             .build()
-            .and_then(|reader| reader.read_value(&mut datum))
+            .and_then(|reader| reader.read_value(&mut bytes))
             .map_err(Box::new)
             .context(DatumSnafu { schema_id })?;
         ensure!(
-            datum.is_empty(),
+            bytes.0.is_empty(),
             TrailingSnafu {
-                length: datum.len(),
+                length: bytes.0.len(),
                 schema_id
             }
         );
         Ok(value)
+    }
+}
+
+/// Bytes that must hold all that is read from them. apache-avro takes a string, boolean or union that is cut off for
+/// null when the reader says that it is at its end; this reader calls it an error of another kind.
+pub(crate) struct Whole<'a>(pub(crate) &'a [u8]);
+
+impl Read for Whole<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.0.is_empty() && !buffer.is_empty() {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the record is cut off",
+            ));
+        }
+        self.0.read(buffer)
     }
 }
 
@@ -191,6 +209,49 @@ mod tests {
         ] {
             let error = decoder().decode(message).unwrap_err().to_string();
             assert!(error.contains(reason), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_record_that_is_cut_off_anywhere_is_refused() {
+        // Every field in the last place: what is cut off must never be taken for null.
+        for field in [
+            "\"string\"",
+            "\"boolean\"",
+            "\"bytes\"",
+            "[\"null\", \"long\"]",
+            "[\"null\", \"string\"]",
+        ] {
+            let text = format!(
+                r#"{{"type": "record", "name": "Item", "fields": [
+                    {{"name": "price", "type": "long"}}, {{"name": "last", "type": {field}}}]}}"#
+            );
+            let last = match field {
+                "\"string\"" => Value::String("bicycle".to_owned()),
+                "\"boolean\"" => Value::Boolean(true),
+                "\"bytes\"" => Value::Bytes(vec![1, 2]),
+                "[\"null\", \"long\"]" => Value::Union(1, Box::new(Value::Long(1_000_000))),
+                _ => Value::Union(1, Box::new(Value::String("bicycle".to_owned()))),
+            };
+            let item = Value::Record(vec![
+                ("price".to_owned(), Value::Long(700)),
+                ("last".to_owned(), last),
+            ]);
+            let schema = Arc::new(Schema::parse_str(&text).unwrap());
+            let datum = GenericDatumWriter::builder(&schema)
+                .build()
+                .unwrap()
+                .write_value_to_vec(item)
+                .unwrap();
+            let mut decoder = Decoder::new();
+            decoder.learn(3, Ok(schema));
+            for length in 0..datum.len() {
+                assert!(
+                    decoder.decode(&wire::encode(3, &datum[..length])).is_err(),
+                    "{field} {length}"
+                );
+            }
+            assert!(decoder.decode(&wire::encode(3, &datum)).is_ok(), "{field}");
         }
     }
 

@@ -14,8 +14,8 @@
 //! * **SIGTERM**: a last commit, the group is left, exit code 0; **SIGKILL**: the open transaction is aborted by the
 //!   successor with the same name or after 10 s, and its records are read again;
 //! * **a transaction is aborted**: nothing is lost from memory, the next one is a snapshot of what there is then;
-//! * **a schema is not known**: the registry is asked; as long as it does not answer nothing is read on, and readiness
-//!   says so; an id that it does not have makes the record a dead letter;
+//! * **a schema is not known**: the registry is asked, and as long as it does not answer that partition waits, the
+//!   others go on, and readiness says so; an id that it does not have makes the record a dead letter;
 //! * **a record cannot be decoded, filtered or summed**: it goes to the dead letter topic, with the reason, in the
 //!   same transaction ([`dead_letter`]); a tombstone counts as dropped;
 //! * **the totals and the committed offset disagree**, records were deleted unread, or a total is full: that partition

@@ -14,6 +14,7 @@ use naru_worker_core::avro::wire;
 use snafu::{OptionExt, ResultExt, Snafu, ensure};
 
 use crate::accumulator::{Accumulator, MAX_SUM};
+use crate::decode::Whole;
 
 /// The schema that is registered under `<output topic>-value`.
 pub const SCHEMA: &str = include_str!("total.avsc");
@@ -105,11 +106,11 @@ impl Total {
     }
 
     /// `datum` was written with the schema `writer`, which may be another version of [`SCHEMA`].
-    pub fn decode(writer: &Schema, mut datum: &[u8]) -> Result<Self, TotalError> {
+    pub fn decode(writer: &Schema, datum: &[u8]) -> Result<Self, TotalError> {
         let value = GenericDatumReader::builder(writer)
             .reader_schema(&PARSED)
             .build()
-            .and_then(|reader| reader.read_value(&mut datum))
+            .and_then(|reader| reader.read_value(&mut Whole(datum)))
             .map_err(Box::new)
             .context(AvroSnafu)?;
         let Value::Record(fields) = value else {

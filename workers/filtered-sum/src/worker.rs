@@ -2,13 +2,14 @@
 
 mod commit;
 mod error;
+mod schemas;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use naru_contract::FilteredSumWorker;
-use naru_worker_core::avro::registry::{self, Registry};
+use naru_worker_core::avro::registry::Registry;
 use naru_worker_core::backoff::Backoff;
 use naru_worker_core::kafka::consumer::{Assigned, Event, GroupConsumer, Revoked};
 use naru_worker_core::kafka::transaction::TransactionalProducer;
@@ -18,6 +19,7 @@ use rdkafka::message::BorrowedMessage;
 use tracing::{debug, error, info};
 
 pub use self::error::Error;
+use self::schemas::Schemas;
 use crate::dead_letter::{DeadLetter, DeadLetters};
 use crate::decode::Decoder;
 use crate::metrics::Metrics;
@@ -30,8 +32,6 @@ use crate::total::SCHEMA;
 const POLL: Duration = Duration::from_millis(100);
 /// Time for leaving the group at the end.
 const LEAVE: Duration = Duration::from_secs(5);
-/// How long a schema that could not be used is not asked for again.
-const UNREADABLE: Duration = Duration::from_secs(30);
 
 /// Works until the process is to stop.
 pub fn work(config: &FilteredSumWorker, context: &Context) -> Result<(), Error> {
@@ -51,11 +51,9 @@ struct Worker<'a> {
     context: &'a Context,
     rules: &'a Rules,
     metrics: &'a Metrics,
-    registry: Arc<Registry>,
     output: Output,
     schema_id: u32,
-    decoder: Decoder,
-    forgot_unreadable: Instant,
+    schemas: Schemas,
     producer: TransactionalProducer,
     /// `None` until the group has said what is ours, which may be nothing.
     owned: Option<BTreeMap<i32, Partition>>,
@@ -104,11 +102,9 @@ impl<'a> Worker<'a> {
             context,
             rules,
             metrics,
-            registry,
             output,
             schema_id,
-            decoder: Decoder::new(),
-            forgot_unreadable: Instant::now(),
+            schemas: Schemas::new(registry, context.runtime.clone()),
             producer,
             owned: None,
             dead_letters: DeadLetters::default(),
@@ -131,6 +127,7 @@ impl<'a> Worker<'a> {
                 Event::Message(message) => self.message(consumer, &message)?,
                 Event::Idle => {}
             }
+            self.learned(consumer)?;
             if Instant::now() >= self.next_commit || self.dead_letters.is_full() {
                 self.commit(consumer)?;
                 self.next_commit = Instant::now() + Duration::from_millis(self.config.commit_interval_ms);
@@ -190,6 +187,8 @@ impl<'a> Worker<'a> {
         }
         self.dead_letters
             .retain(|partition| !revoked.partitions.contains(&partition));
+        self.schemas
+            .retain(|partition| !revoked.partitions.contains(&partition));
         if revoked.partitions.contains(&0) {
             self.tail = None;
         }
@@ -198,18 +197,27 @@ impl<'a> Worker<'a> {
     }
 
     fn message(&mut self, consumer: &GroupConsumer, message: &BorrowedMessage<'_>) -> Result<(), Error> {
-        if let Some(schema_id) = message.payload().and_then(|value| self.decoder.unknown(value)) {
-            self.learn(consumer, schema_id)?;
-        }
         let (partition, offset) = (message.partition(), message.offset());
-        // A message that had been fetched when its partition was stopped may still come.
+        // A message that had been fetched when its partition was paused may still come.
+        if self.schemas.is_awaited_by(partition) {
+            return Ok(());
+        }
         let Some(Partition::Active(totals)) = self.owned.as_mut().and_then(|owned| owned.get_mut(&partition))
         else {
             return Ok(());
         };
+        if let Some(schema_id) = message
+            .payload()
+            .and_then(|value| self.schemas.decoder.unknown(value))
+        {
+            consumer.pause(partition)?;
+            self.schemas.ask(partition, schema_id);
+            self.report();
+            return Ok(());
+        }
         let judged = match message.payload() {
             None => Ok(Outcome::Dropped),
-            Some(value) => judge(&self.decoder, self.rules, value),
+            Some(value) => judge(&self.schemas.decoder, self.rules, value),
         };
         let (outcome, reason) = match judged {
             Ok(outcome) => (outcome, None),
@@ -247,25 +255,19 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    /// Asks the registry for a schema. While it does not answer, nothing is read: a record is a dead letter because
-    /// of what it is, never because of an outage.
-    fn learn(&mut self, consumer: &GroupConsumer, schema_id: u32) -> Result<(), Error> {
-        self.commit(consumer)?;
-        if self.forgot_unreadable.elapsed() > UNREADABLE {
-            self.decoder.forget_unreadable();
-            self.forgot_unreadable = Instant::now();
-        }
-        self.context
-            .health
-            .waiting_for(format!("the registry to answer what schema {schema_id} is"));
-        let schema = match self.context.runtime.block_on(self.registry.schema(schema_id)) {
-            Ok(schema) => Ok(schema),
-            Err(error @ (registry::Error::UnknownId { .. } | registry::Error::Parse { .. })) => {
-                Err(chain(&error))
-            }
-            Err(error) => return Err(error.into()),
+    /// Goes on with the partitions that waited for a schema that is known now.
+    fn learned(&mut self, consumer: &GroupConsumer) -> Result<(), Error> {
+        let Some(partitions) = self.schemas.answered() else {
+            return Ok(());
         };
-        self.decoder.learn(schema_id, schema);
+        for partition in partitions {
+            if let Some(Partition::Active(totals)) =
+                self.owned.as_ref().and_then(|owned| owned.get(&partition))
+            {
+                consumer.seek(partition, totals.next_offset())?;
+                consumer.resume(partition)?;
+            }
+        }
         self.report();
         Ok(())
     }
@@ -296,16 +298,17 @@ impl<'a> Worker<'a> {
                 .health
                 .waiting_for("the consumer group to assign partitions");
         };
-        let reasons = owned.values().filter_map(|partition| match partition {
-            Partition::Stopped(reason) => Some(reason.as_str()),
+        let stopped = owned.values().filter_map(|partition| match partition {
+            Partition::Stopped(reason) => Some(format!("somebody to help: {reason}")),
             Partition::Active(_) => None,
         });
-        match reasons.collect::<Vec<_>>().as_slice() {
+        match stopped
+            .chain(self.schemas.awaited())
+            .collect::<Vec<_>>()
+            .as_slice()
+        {
             [] => self.context.health.ready(),
-            reasons => self
-                .context
-                .health
-                .waiting_for(format!("somebody to help: {}", reasons.join("; "))),
+            reasons => self.context.health.waiting_for(reasons.join("; ")),
         }
     }
 }

@@ -178,6 +178,14 @@ impl GroupConsumer {
             .context(AssignSnafu { topic: &self.topic })
     }
 
+    /// Lets the next message of `partition` be the one at `offset`, or the first one after it.
+    pub fn seek(&self, partition: i32, offset: i64) -> Result<(), Error> {
+        let offset = Offset::Offset(offset);
+        self.consumer
+            .seek(&self.topic, partition, offset, ASK)
+            .context(AssignSnafu { topic: &self.topic })
+    }
+
     /// How many partitions the topic has.
     pub fn partition_count(&self) -> Result<i32, Error> {
         Ok(topic::partition_count(&self.consumer, &self.topic)?)

@@ -1,0 +1,237 @@
+//! The filtered-sum worker against the real Kafka and the real registry: what it writes is right at every moment,
+//! whatever happens to its processes.
+
+#[path = "filtered_sum/registry.rs"]
+mod registry;
+#[path = "filtered_sum/verify.rs"]
+mod verify;
+#[path = "filtered_sum/world.rs"]
+mod world;
+
+use std::time::{Duration, Instant};
+
+use naru_tests::loopback::{Kafka, eventually};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use registry::FragileRegistry;
+use world::{DEAD, Feed, GROUP, World};
+
+const WITHIN: Duration = Duration::from_secs(30);
+/// Longer than a session, so that the group has given up a member that is silent for this long.
+const SILENCE: Duration = Duration::from_secs(12);
+
+/// Writes until the workers have committed something, then for a random while more.
+fn work(world: &World, feed: &mut Feed, random: &mut StdRng) {
+    let before = world.written();
+    let mut batch = |feed: &mut Feed| feed.batch(&[0, 1, 2], random.random_range(1..150));
+    eventually(WITHIN, "the workers commit something", || {
+        batch(feed);
+        world.written() > before
+    });
+    let until = Instant::now() + Duration::from_millis(random.random_range(1..700));
+    while Instant::now() < until {
+        feed.batch(&[0, 1, 2], random.random_range(1..150));
+    }
+}
+
+#[test]
+fn a_sum_is_right_at_every_moment_while_workers_are_killed_stopped_and_moved() {
+    let given = std::env::var("NARU_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = given.unwrap_or_else(rand::random::<u32>).into();
+    println!("NARU_SEED={seed}");
+    let mut random = StdRng::seed_from_u64(seed);
+    let world = World::new(&["region"]);
+    let mut feed = world.feed(seed);
+    let mut workers = vec![world.worker("sum-0")];
+    let mut next = 1;
+    let mut new_name = || {
+        next += 1;
+        format!("sum-{}", next - 1)
+    };
+    let started = Instant::now();
+    let mut kills = 0;
+    for round in 0..26 {
+        work(&world, &mut feed, &mut random);
+        let choice = random.random_range(0..workers.len());
+        println!(
+            "{:.1} s: round {round}, worker {}",
+            started.elapsed().as_secs_f32(),
+            workers[choice].name
+        );
+        match round {
+            // Two more join, one by one, and partitions move.
+            4 | 8 => workers.push(world.worker(&new_name())),
+            // A pod is replaced in order.
+            12 => {
+                workers[choice].process.signal("TERM");
+                assert_eq!(
+                    workers[choice].process.wait(WITHIN),
+                    Some(0),
+                    "SIGTERM ends in order"
+                );
+                workers[choice] = world.worker(&new_name());
+            }
+            // One is silent until the others have its partitions, then goes on where it was.
+            16 => {
+                workers[choice].process.signal("STOP");
+                let until = Instant::now() + SILENCE;
+                while Instant::now() < until {
+                    feed.batch(&[0, 1, 2], random.random_range(1..150));
+                }
+                workers[choice].process.signal("CONT");
+            }
+            // A pod is lost for good.
+            20 => {
+                workers[choice].process.kill();
+                workers[choice] = world.worker(&new_name());
+            }
+            // A container is killed and comes back.
+            _ => {
+                kills += 1;
+                workers[choice].process.kill();
+                let name = workers[choice].name.clone();
+                workers[choice] = world.worker(&name);
+            }
+        }
+    }
+    let (truth, rows) = world.check(Duration::from_secs(60));
+    let records = truth.records();
+    println!(
+        "{:.1} s: {kills} kills, {records} records, {} dead letters, {rows} totals, all right",
+        started.elapsed().as_secs_f32(),
+        truth.dead.len()
+    );
+    assert!(rows > 500 && truth.dead.len() > 20, "the test has done something");
+}
+
+#[test]
+fn a_worker_follows_its_input_leaves_in_order_and_does_not_add_to_totals_that_do_not_fit() {
+    let world = World::new(&[]);
+    let mut feed = world.feed(1);
+    let worker = world.worker("sum-0");
+    eventually(WITHIN, "the worker is ready", || worker.is_ready());
+    eventually(
+        WITHIN,
+        "every partition has a total, also without records",
+        || {
+            world
+                .total("total")
+                .is_some_and(|row| row.offsets == Some([(0, 0), (1, 0), (2, 0)].into()))
+        },
+    );
+
+    // Partition 0, whose owner writes the overall total, gets nothing.
+    feed.price(1, 1_000_000);
+    feed.price(1, 1_000_001);
+    let started = Instant::now();
+    let summed = || {
+        world
+            .total("total")
+            .is_some_and(|row| (row.figures.sum, row.figures.dropped) == (1_000_000, 1))
+    };
+    eventually(WITHIN, "the overall total has the sum", summed);
+    let took = started.elapsed();
+    println!("the overall total followed within {} ms", took.as_millis());
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    let (_, metrics) = worker.get("/metrics").unwrap();
+    for line in [
+        "naru_filtered_sum_records_total 2",
+        "naru_filtered_sum_dropped_total 1",
+        "naru_filtered_sum_assigned_partitions 3",
+    ] {
+        assert!(metrics.contains(line), "{line}\n{metrics}");
+    }
+
+    worker.process.signal("TERM");
+    assert_eq!(worker.process.wait(WITHIN), Some(0));
+    assert_eq!(
+        world.kafka.members(GROUP),
+        Vec::<String>::new(),
+        "the group was left"
+    );
+    let (_, rows) = world.check(WITHIN);
+
+    // A restart by itself changes nothing.
+    let worker = world.worker("sum-1");
+    eventually(WITHIN, "the worker is ready", || worker.is_ready());
+    feed.price(2, 5);
+    world.check(WITHIN);
+    let after = world.rows().len();
+    assert!(
+        after <= rows + 2,
+        "the total of partition 2 and the overall one, not {}",
+        after - rows
+    );
+    worker.process.signal("TERM");
+    assert_eq!(worker.process.wait(WITHIN), Some(0));
+
+    // Somebody sets an offset back: that partition stops, and says what to do.
+    let committed = world.committed()[&1];
+    world.set_offset(1, 0);
+    let worker = world.worker("sum-2");
+    let advice = format!("set the group's offset to {committed} to continue");
+    eventually(WITHIN, "readiness says what is wrong", || {
+        worker.get("/readyz").is_some_and(|(status, body)| {
+            status == 503 && body.contains("partition 1") && body.contains(&advice)
+        })
+    });
+    feed.price(1, 7);
+    feed.price(2, 8);
+    eventually(WITHIN, "the other partitions go on", || {
+        world
+            .total("partition-2")
+            .is_some_and(|row| row.figures.sum == 13)
+    });
+    let stopped = world.total("partition-1").unwrap();
+    assert_eq!(
+        (stopped.figures.sum, stopped.next_offset),
+        (1_000_000, Some(committed))
+    );
+    worker.process.signal("TERM");
+    assert_eq!(worker.process.wait(WITHIN), Some(0));
+
+    world.set_offset(1, committed);
+    let _worker = world.worker("sum-3");
+    world.check(WITHIN);
+}
+
+#[test]
+fn a_registry_that_does_not_answer_stalls_the_sum_and_makes_no_dead_letter() {
+    let registry = FragileRegistry::start();
+    let world = World::with_registry(Kafka::start(), registry.contract(), &[]);
+    let mut feed = world.feed(1);
+    let worker = world.worker("sum-0");
+    feed.price(0, 5);
+    eventually(WITHIN, "the worker sums", || {
+        world.total("total").is_some_and(|row| row.figures.sum == 5)
+    });
+
+    registry.set_down(true);
+    feed.price(0, 6);
+    feed.without_price(0);
+    feed.price(0, 7);
+    feed.price(1, 20);
+    let says = |what: &str| {
+        worker
+            .get("/readyz")
+            .is_some_and(|(status, body)| status == 503 && body.contains(what))
+    };
+    eventually(WITHIN, "readiness names the schema", || {
+        says("the registry to answer what schema")
+    });
+    let sum = || world.total("total").map(|row| row.figures.sum);
+    eventually(
+        WITHIN,
+        "what came before and the other partitions are summed",
+        || sum() == Some(31),
+    );
+    eventually(WITHIN, "readiness says why", || {
+        says("for partition 0: unable to reach the schema registry")
+    });
+    assert_eq!((sum(), world.kafka.read_committed(DEAD)), (Some(31), vec![]));
+
+    registry.set_down(false);
+    let (truth, _) = world.check(Duration::from_secs(60));
+    assert_eq!(truth.dead.len(), 1);
+    eventually(WITHIN, "the worker is ready again", || worker.is_ready());
+}
