@@ -130,7 +130,7 @@ pub async fn kubectl_with(arguments: &[&str], input: &str) -> Result<String, Str
 /// What a query on the stack's database answers: a line per row, tabs between columns.
 pub async fn mysql(query: &str) -> Result<String, String> {
     // The password stays inside the pod, which has it in its environment.
-    let script = r#"exec mariadb --user="$MARIADB_USER" --password="$MARIADB_PASSWORD" --batch --skip-column-names naru --execute "$0""#;
+    let script = r#"exec mariadb --default-character-set=utf8mb4 --user="$MARIADB_USER" --password="$MARIADB_PASSWORD" --batch --skip-column-names naru --execute "$0""#;
     kubectl(&[
         "--namespace",
         "naru-stack",

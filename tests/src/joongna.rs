@@ -66,8 +66,8 @@ impl Pipeline {
     /// What there is on the site, in the tables and in the total.
     pub async fn figures(&self, client: &Client) -> Result<Figures, String> {
         let truth = self.truth(client).await?;
-        let rows = self.rows().await?;
-        let total = self.total().await?;
+        let rows = self.rows().await.map_err(|error| not_yet(&self.items, error))?;
+        let total = self.total().await.map_err(|error| not_yet(&self.totals, error))?;
         let kept = truth.values().filter(|price| **price <= LIMIT);
         Ok(Figures {
             products: truth.len(),
@@ -149,6 +149,15 @@ impl Pipeline {
             [sum, count, dropped] => Ok(Total { sum, count, dropped }),
             _ => Err(format!("there is no total yet: {answer:?}")),
         }
+    }
+}
+
+/// The connector makes its table when the first record comes.
+fn not_yet(table: &str, error: String) -> String {
+    if error.contains("doesn't exist") {
+        format!("there is no table {table} yet")
+    } else {
+        error
     }
 }
 

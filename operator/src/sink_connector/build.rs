@@ -49,6 +49,8 @@ fn mysql_config(mysql: &MysqlSink, dead_letter_topic: &str) -> BTreeMap<String, 
         ("primary.key.fields", &mysql.key),
         ("collection.name.format", &mysql.table),
         ("schema.evolution", "basic"),
+        // Fields may be called what is a word of SQL, such as "partition".
+        ("quote.identifiers", "true"),
         ("use.time.zone", "UTC"),
         ("batch.size", "1000"),
         // Or a poll returns 500 records, and no batch is ever full.

@@ -73,6 +73,7 @@ fn a_mysql_sink_is_an_upserting_jdbc_sink_that_reads_committed_records_from_the_
         ("primary.key.fields", "seq"),
         ("primary.key.mode", "record_value"),
         ("schema.evolution", "basic"),
+        ("quote.identifiers", "true"),
         ("tasks.max", "2"),
         ("topics", "a.items,b.items"),
         ("use.time.zone", "UTC"),

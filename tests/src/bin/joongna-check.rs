@@ -1,6 +1,6 @@
 //! The last step of `make demo`: waits until the pipeline holds what the site says it must, and prints it.
 
-use std::{io::Write, process::ExitCode, time::Duration};
+use std::{process::ExitCode, time::Duration};
 
 use naru_tests::{
     cluster::{client, mysql},
