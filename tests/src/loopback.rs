@@ -14,10 +14,12 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
-use tempfile::TempDir;
+use tempfile::{NamedTempFile, TempDir};
 
 /// The first start of all resolves jars and makes start-up archives.
 const START: Duration = Duration::from_secs(300);
+/// How much of a process's output a failed test shows.
+const LINES_SHOWN: usize = 40;
 
 /// A broker of its own.
 pub struct Kafka {
@@ -63,15 +65,15 @@ impl Kafka {
     }
 
     pub fn create_topic(&self, name: &str, partitions: i32) {
-        self.create(NewTopic::new(name, partitions, TopicReplication::Fixed(1)));
+        self.create(&NewTopic::new(name, partitions, TopicReplication::Fixed(1)));
     }
 
     pub fn create_compacted_topic(&self, name: &str, partitions: i32) {
         let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
-        self.create(topic.set("cleanup.policy", "compact"));
+        self.create(&topic.set("cleanup.policy", "compact"));
     }
 
-    fn create(&self, topic: NewTopic<'_>) {
+    fn create(&self, topic: &NewTopic<'_>) {
         let admin: AdminClient<DefaultClientContext> =
             self.client().create().expect("the configuration is valid");
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -80,7 +82,7 @@ impl Kafka {
             .expect("there are threads left");
         let made = runtime
             .block_on(admin.create_topics(
-                [&topic],
+                [topic],
                 &AdminOptions::new().operation_timeout(Some(Duration::from_secs(10))),
             ))
             .expect("the broker answers");
@@ -203,16 +205,22 @@ impl Registry {
     }
 }
 
-/// A process that is killed when its handle is dropped.
+/// A process that is killed when its handle is dropped. Its standard error is shown when the test fails.
 pub struct Process {
     name: String,
     child: std::sync::Mutex<Child>,
+    errors: NamedTempFile,
 }
 
 impl Process {
     /// Starts one of the workspace's binaries, built beforehand by `cargo build -p <package>`.
     pub fn worker(package: &str, arguments: &[&str]) -> Self {
-        Self::spawn(package, Command::new(binary(package)).args(arguments))
+        Self::spawn(
+            package,
+            Command::new(binary(package))
+                .args(arguments)
+                .stdout(Stdio::null()),
+        )
     }
 
     fn stack(arguments: &[&str]) -> Self {
@@ -230,12 +238,23 @@ impl Process {
     }
 
     fn spawn(name: &str, command: &mut Command) -> Self {
-        let child = command.stdin(Stdio::null()).spawn();
+        let errors = NamedTempFile::new().expect("the temporary folder is writable");
+        let file = errors.reopen().expect("it was just made");
+        let child = command.stdin(Stdio::null()).stderr(file).spawn();
         let child = child.unwrap_or_else(|error| unreachable!("unable to start {name:?}: {error}"));
         Self {
             name: name.to_owned(),
             child: std::sync::Mutex::new(child),
+            errors,
         }
+    }
+
+    /// What it has written to standard error.
+    pub fn errors(&self) -> String {
+        std::fs::read(self.errors.path()).map_or_else(
+            |error| error.to_string(),
+            |text| String::from_utf8_lossy(&text).into_owned(),
+        )
     }
 
     pub fn is_running(&self) -> bool {
@@ -286,6 +305,16 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
+        if std::thread::panicking() {
+            let errors = self.errors();
+            let lines = errors.lines().collect::<Vec<_>>();
+            let last = lines.len().saturating_sub(LINES_SHOWN);
+            println!(
+                "--- end of the output of {:?}\n{}",
+                self.name,
+                lines[last..].join("\n")
+            );
+        }
     }
 }
 

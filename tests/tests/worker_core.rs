@@ -1,5 +1,10 @@
 //! Group ownership and transactions of the workers against the real Kafka.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper of tests that cannot go on ends the test"
+)]
+
 use std::time::{Duration, Instant};
 
 use naru_tests::loopback::{Kafka, eventually};

@@ -99,7 +99,7 @@ where
             ExitCode::SUCCESS
         }
         Err(error) => {
-            error!(error = chain(&error), "ended");
+            error!(error = %chain(&error), "ended");
             ExitCode::FAILURE
         }
     }

@@ -133,7 +133,7 @@ impl Planner<'_> {
                         .health
                         .waiting_for(format!("the newest id: {failure}"));
                     if last_failure.as_ref() != Some(&failure) {
-                        warn!(error = failure, "unable to find the newest id");
+                        warn!(error = %failure, "unable to find the newest id");
                         last_failure = Some(failure);
                     }
                     backoff.next_delay().max(every.min(LONGEST_PAUSE))
@@ -174,7 +174,7 @@ impl Planner<'_> {
             match self.producer.commit(ranges.chain([position]), None) {
                 Ok(()) => {}
                 Err(transaction::Error::Aborted { reason }) => {
-                    warn!(reason, "planning again");
+                    warn!(%reason, "planning again");
                     if !self.context.pause(backoff.next_delay()) {
                         break;
                     }

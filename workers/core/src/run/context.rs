@@ -69,7 +69,7 @@ impl Context {
             }
             let message = chain(&error);
             if message != last {
-                warn!(error = message, "starting over");
+                warn!(error = %message, "starting over");
             }
             self.health.waiting_for(format!("a new attempt after: {message}"));
             last = message;
@@ -97,7 +97,9 @@ impl Context {
 
     /// Waits on the worker's thread; false when the process is to stop.
     pub fn pause(&self, time: Duration) -> bool {
-        self.wait_for(tokio::time::sleep(time)).is_some()
+        // A timer must be made within the runtime.
+        self.wait_for(async move { tokio::time::sleep(time).await })
+            .is_some()
     }
 }
 

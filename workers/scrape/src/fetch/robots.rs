@@ -76,7 +76,7 @@ impl Robots {
                 Some(old) if old.is_old() => match self.ask(client, budget).await {
                     Ok(rules) => *old = Known::now(rules),
                     Err(failure) => {
-                        warn!(url = %self.url, error = failure, "keeping to the robots.txt of hours ago");
+                        warn!(url = %self.url, error = %failure, "keeping to the robots.txt of hours ago");
                         old.believed_until = Instant::now() + LONGEST_PAUSE;
                     }
                 },
@@ -112,7 +112,7 @@ impl Robots {
                 self.url
             ));
             if failure != last_failure {
-                warn!(url = %self.url, error = failure, "waiting for robots.txt");
+                warn!(url = %self.url, error = %failure, "waiting for robots.txt");
                 last_failure = failure;
             }
             tokio::time::sleep(backoff.next_delay()).await;

@@ -113,7 +113,7 @@ impl Site {
             let reason = match trouble {
                 Trouble::Held(reason) if waits < FREE_WAITS => {
                     waits += 1;
-                    debug!(id, reason, "waiting for the site");
+                    debug!(id, %reason, "waiting for the site");
                     continue;
                 }
                 Trouble::Held(reason) | Trouble::Passing(reason) => reason,
@@ -123,7 +123,7 @@ impl Site {
                 break Outcome::DeadLetter { reason };
             };
             self.metrics.retries.inc();
-            debug!(id, reason, ?delay, "trying again");
+            debug!(id, %reason, ?delay, "trying again");
             tokio::time::sleep(delay).await;
         };
         Settled {

@@ -215,7 +215,7 @@ impl<'a> Fetcher<'a> {
 
     fn unreadable(&mut self, partition: i32, offset: i64, value: &[u8], error: &RangeError) -> bool {
         let reason = naru_worker_core::run::chain(error);
-        warn!(partition, offset, reason, "the frontier holds what is no range");
+        warn!(partition, offset, %reason, "the frontier holds what is no range");
         self.ledger.no_range(
             partition,
             offset,
@@ -287,7 +287,7 @@ impl<'a> Fetcher<'a> {
         match self.producer.commit(records, Some(position)) {
             Ok(()) => {}
             Err(transaction::Error::Aborted { reason }) => {
-                warn!(reason, "committing again");
+                warn!(%reason, "committing again");
                 self.metrics.aborted.inc();
                 self.not_before = Instant::now() + self.backoff.next_delay();
                 return Ok(());
