@@ -128,7 +128,7 @@ async fn delete(client: &Client, namespace: &str, yaml: &str, pipeline: &Pipelin
         "kafka-0",
         "--",
         "ls",
-        "/var/lib/kafka/data",
+        "/data/log",
     ])
     .await;
     let topics = topics.unwrap();

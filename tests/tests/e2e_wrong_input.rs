@@ -103,7 +103,7 @@ async fn a_silent_dependency_is_named_and_a_bad_edit_changes_nothing_that_runs()
             apply(&namespace, &elsewhere).await.unwrap();
             condition(&jobs, "joongna", "DependenciesReady", reason, "127.0.0.1:9").await;
         }
-        let bad = job.replace("$..product.productSeq", "$..[");
+        let bad = job.replace("$..product.productSeq", "\"$..[\"");
         apply(&namespace, &bad).await.unwrap();
         condition(&jobs, "joongna", "Valid", "InvalidSpec", "field \"productSeq\"").await;
         assert_eq!(

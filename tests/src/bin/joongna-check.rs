@@ -41,7 +41,6 @@ async fn main() -> ExitCode {
                     start.elapsed().as_secs(),
                     missing.unwrap_or_default()
                 );
-                let _ = std::io::stdout().flush();
                 tokio::time::sleep(Duration::from_secs(2)).await;
             }
         }
