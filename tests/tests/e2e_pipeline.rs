@@ -195,21 +195,40 @@ impl MostReplicas {
     }
 }
 
-/// SIGKILL for one running container of a component.
+/// SIGKILL for one running container of a component, and a look that it was indeed started anew.
 async fn kill(client: &Client, namespace: &str, component: &str) {
-    eventually("a container is killed", Duration::from_secs(60), || async {
+    let pods = Api::<Pod>::namespaced(client.clone(), namespace);
+    let (pod, before) = eventually("a container is killed", Duration::from_secs(60), || async {
         let of_component = ListParams::default().labels(&format!("app.kubernetes.io/component={component}"));
-        let pods = Api::<Pod>::namespaced(client.clone(), namespace)
-            .list(&of_component)
-            .await
-            .map_err(|e| e.to_string())?;
-        let running = pods
+        let running = pods.list(&of_component).await.map_err(|e| e.to_string())?;
+        let pod = running
             .iter()
-            .find(|pod| pod.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Running"));
-        let pod = running.ok_or_else(|| format!("no {component} runs"))?.name_any();
-        kill_container(client, namespace, &pod).await?;
-        println!("killed {pod}");
-        Ok::<_, String>(())
+            .find(|pod| restarts(pod).is_some())
+            .ok_or_else(|| format!("no {component} runs"))?;
+        kill_container(client, namespace, &pod.name_any()).await?;
+        Ok::<_, String>((pod.name_any(), restarts(pod)))
     })
     .await;
+    eventually(
+        "the killed container is started anew",
+        Duration::from_secs(60),
+        || async {
+            match pods.get_opt(&pod).await.map_err(|e| e.to_string())? {
+                Some(pod) if restarts(&pod) <= before => {
+                    Err(format!("it has been started {:?} times again", restarts(&pod)))
+                }
+                // Gone: scaled in meanwhile.
+                Some(_) | None => Ok(()),
+            }
+        },
+    )
+    .await;
+    println!("killed {pod}");
+}
+
+/// How often the container of a running pod was started again.
+fn restarts(pod: &Pod) -> Option<i32> {
+    let status = pod.status.as_ref()?.container_statuses.as_ref()?.first()?;
+    status.state.as_ref()?.running.as_ref()?;
+    Some(status.restart_count)
 }

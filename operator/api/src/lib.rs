@@ -5,6 +5,10 @@
 //! condition.
 
 #![allow(
+    clippy::duplicated_attributes,
+    reason = "each print column has a type of its own"
+)]
+#![allow(
     unreachable_pub,
     reason = "the schema derive repeats each struct inside a function"
 )]

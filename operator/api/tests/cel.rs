@@ -189,7 +189,10 @@ fn what_a_sum_consists_of_cannot_be_changed() {
     let scaled = with(filtered_sum(), "/spec/scaling", json!({ "maxReplicas": 9 }));
     assert!(parse::<FilteredSum>(scaled).validate_cel_update(&before).is_ok());
     let slow = with(filtered_sum(), "/spec/commitInterval", json!("1m"));
-    refused(parse::<FilteredSum>(slow).validate_cel(), "must be from 1ms to 5s");
+    refused(
+        parse::<FilteredSum>(slow).validate_cel(),
+        "must be from 1ms to 5s",
+    );
     let circle = with(filtered_sum(), "/spec/output/topic", json!("goods"));
     refused(
         parse::<FilteredSum>(circle).validate_cel(),

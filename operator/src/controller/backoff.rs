@@ -39,7 +39,13 @@ impl Failures {
         }
         let times = before.map_or(0, |before| before.times).saturating_add(1);
         let delay = delay(times).mul_f64(rand::random_range(0.75..1.25));
-        failing.insert(key, Failing { times, due: now + delay });
+        failing.insert(
+            key,
+            Failing {
+                times,
+                due: now + delay,
+            },
+        );
         (times, delay)
     }
 
@@ -56,7 +62,9 @@ impl Failures {
 
 /// 1 s, 2 s, 4 s, ... up to a minute.
 fn delay(failures: u32) -> Duration {
-    FIRST.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(LONGEST)
+    FIRST
+        .saturating_mul(1 << failures.saturating_sub(1).min(16))
+        .min(LONGEST)
 }
 
 #[cfg(test)]
