@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by the scripts beside it: says what is being done, for how long, and what to do when it fails.
 # Everything goes to standard error, so that a script can print its result on standard output.
 
@@ -12,7 +13,8 @@ step() {
   log=$(mktemp)
   started=$(date +%s%N)
   (
-    while sleep 5 >/dev/null 2>&1; do
+    # Ends with the script, however that ends.
+    while sleep 5 >/dev/null 2>&1 && kill -0 $$; do
       say "    $title: $((($(date +%s%N) - started) / 1000000000)) s, $(tail -n 1 "$log" | tr -d '\r' | cut -c 1-100)"
     done
   ) &
