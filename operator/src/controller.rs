@@ -64,11 +64,14 @@ where
     }
 }
 
+/// A pass over a resource under way.
+pub type Pass = BoxFuture<'static, Result<Action, Error>>;
+
 /// Runs a controller until `stop`, and then until the passes under way have ended.
 pub async fn run<K>(
     kind: &'static str,
     controller: Controller<Guarded<K>>,
-    reconcile: fn(Arc<K>, Arc<Context>) -> BoxFuture<'static, Result<Action, Error>>,
+    reconcile: fn(Arc<K>, Arc<Context>) -> Pass,
     context: Arc<Context>,
     stop: CancellationToken,
 ) where

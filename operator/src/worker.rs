@@ -97,7 +97,7 @@ pub fn config_map(parent: &Parent, name: String, component: &'static str, docume
 }
 
 /// The Deployment of a worker.
-pub fn deployment(settings: &Settings, parent: &Parent, worker: Worker<'_>) -> Deployment {
+pub fn deployment(settings: &Settings, parent: &Parent, worker: &Worker<'_>) -> Deployment {
     let labels = selector(parent, worker.component);
     let metadata = parent.metadata(worker.name.clone(), worker.component);
     let template = PodTemplateSpec {
@@ -109,7 +109,7 @@ pub fn deployment(settings: &Settings, parent: &Parent, worker: Worker<'_>) -> D
             )])),
             ..ObjectMeta::default()
         }),
-        spec: Some(pod(settings, &worker)),
+        spec: Some(pod(settings, worker)),
     };
     Deployment {
         metadata,

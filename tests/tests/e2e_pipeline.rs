@@ -1,5 +1,7 @@
 //! The whole pipeline on kind: the example, a burst, kills, and deletion.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failure is the test's answer")]
+
 use std::{collections::BTreeSet, sync::Mutex, time::Duration};
 
 use k8s_openapi::api::{

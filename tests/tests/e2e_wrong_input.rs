@@ -1,5 +1,7 @@
 //! What a wrong input gets on a real API server: a refusal, or a condition that names what is wrong.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failure is the test's answer")]
+
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::Deployment;

@@ -198,7 +198,8 @@ mod tests {
         let invalid = Error::invalid("field \"price\" ...");
         let silent = Error::dependency("KafkaUnreachable", "kafka at \"kafka:9092\" does not answer");
         let ready = running();
-        let cases: [(&str, Result<&Readiness, &Error>, [(&str, &str); 3]); 3] = [
+        type Case<'a> = (&'a str, Result<&'a Readiness, &'a Error>, [(&'a str, &'a str); 3]);
+        let cases: [Case<'_>; 3] = [
             (
                 "runs",
                 Ok(&ready),

@@ -27,7 +27,7 @@ pub(super) fn build(settings: &Settings, sum: &ValidFilteredSum, referred: Refer
     };
     Children {
         topics: topics(sum, referred),
-        workers: worker::deployment(settings, &sum.parent, workers),
+        workers: worker::deployment(settings, &sum.parent, &workers),
         config_map: worker::config_map(&sum.parent, names.sum(), "sum", document),
     }
 }

@@ -34,8 +34,8 @@ pub(super) fn build(settings: &Settings, job: &ValidScrapeJob) -> Children {
     };
     Children {
         topics: topics(job),
-        planner: worker::deployment(settings, &job.parent, planner),
-        fetcher: worker::deployment(settings, &job.parent, fetcher),
+        planner: worker::deployment(settings, &job.parent, &planner),
+        fetcher: worker::deployment(settings, &job.parent, &fetcher),
         config_map: worker::config_map(&job.parent, names.scrape_config(), "scrape", document),
     }
 }
