@@ -19,6 +19,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tempfile::TempDir;
 
+use crate::registry::FragileRegistry;
 use crate::verify::{Fact, Row, Truth, check};
 
 pub const INPUT: &str = "items";
@@ -64,6 +65,16 @@ impl Worker {
         })
     }
 
+    /// The value of a metric, without its prefix.
+    pub fn metric(&self, name: &str) -> Option<f64> {
+        let (_, text) = self.get("/metrics")?;
+        let name = format!("naru_filtered_sum_{name} ");
+        text.lines()
+            .find_map(|line| line.strip_prefix(&name))?
+            .parse()
+            .ok()
+    }
+
     pub fn is_ready(&self) -> bool {
         self.get("/readyz").is_some_and(|(status, _)| status == 200)
     }
@@ -79,17 +90,22 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> T {
 }
 
 impl World {
-    pub fn new(group_by: &[&str]) -> Self {
+    /// With a registry of our own, which starts at once.
+    pub fn new(registry: &FragileRegistry, group_by: &[&str]) -> Self {
+        Self::with(Kafka::start(), registry.contract(), group_by)
+    }
+
+    pub fn with_real_registry(group_by: &[&str]) -> Self {
         let kafka = Kafka::start();
         let registry = Registry::start(&kafka);
         let contract = registry.contract();
         Self {
             _registry: Some(registry),
-            ..Self::with_registry(kafka, contract, group_by)
+            ..Self::with(kafka, contract, group_by)
         }
     }
 
-    pub fn with_registry(kafka: Kafka, registry: naru_contract::Registry, group_by: &[&str]) -> Self {
+    fn with(kafka: Kafka, registry: naru_contract::Registry, group_by: &[&str]) -> Self {
         kafka.create_topic(INPUT, 3);
         kafka.create_compacted_topic(OUTPUT, 3);
         kafka.create_topic(DEAD, 1);
@@ -164,6 +180,37 @@ impl World {
         partitions
             .filter_map(|p| Some((p, self.kafka.committed(GROUP, INPUT, p)?.0)))
             .collect()
+    }
+
+    /// How long after each record of `partition` was written the first overall total was that covers it, ms.
+    pub fn delays(&self, partition: i32) -> Vec<i64> {
+        let times = |topic: &str| {
+            let mut times = BTreeMap::new();
+            topic::read_to_end(
+                &self.kafka.contract(),
+                topic,
+                Duration::from_secs(30),
+                |message| {
+                    times.insert(
+                        (message.partition(), message.offset()),
+                        message.timestamp().to_millis().unwrap(),
+                    );
+                },
+            )
+            .unwrap();
+            times
+        };
+        let (input, output, rows) = (times(INPUT), times(OUTPUT), self.rows());
+        let mut delays = Vec::new();
+        for ((_, offset), written) in input.iter().filter(|((found, _), _)| *found == partition) {
+            let covers = |row: &&Row| {
+                row.offsets
+                    .as_ref()
+                    .is_some_and(|offsets| offsets[&partition] > *offset)
+            };
+            delays.extend(rows.iter().find(covers).map(|row| output[&row.at] - written));
+        }
+        delays
     }
 
     /// Waits until the overall total covers the whole input, and checks all that was ever written.
@@ -341,7 +388,7 @@ impl Feed {
     fn item(&mut self) -> (Fact, Option<Vec<u8>>) {
         let region = ["Seoul", "Busan", "Jeju", "Daegu"][self.random.random_range(0..4)].to_owned();
         let long = |price| Some(Value::Union(1, Box::new(Value::Long(price))));
-        match self.random.random_range(0..1000) {
+        match self.random.random_range(0..200) {
             0 => (Fact::Dead, Some(b"{\"price\": 5}".to_vec())),
             1 => (Fact::Dead, Some(wire::encode(4_000_000, &[2, 0]))),
             2 => {
@@ -354,7 +401,7 @@ impl Feed {
                 Some(self.encode(FRACTIONAL, Some(Value::Double(5.5)), &region)),
             ),
             5 => (Fact::Drop, None),
-            6..40 => {
+            6..10 => {
                 let null = Some(Value::Union(0, Box::new(Value::Null)));
                 (
                     Fact::Null {

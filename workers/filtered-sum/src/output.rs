@@ -13,7 +13,7 @@ use naru_worker_core::run::Context;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::{Message, Offset, TopicPartitionList};
-use snafu::{ResultExt, Snafu, ensure};
+use snafu::{OptionExt, ResultExt, Snafu, ensure};
 use tracing::debug;
 
 use crate::overall::Overall;
@@ -168,12 +168,11 @@ impl Reader {
             .payload()
             .ok_or_else(|| foreign("it is a tombstone".to_owned()))?;
         let (schema_id, datum) = wire::decode(value).map_err(|error| foreign(error.to_string()))?;
-        let schema = match self
+        let asked = self
             .output
             .context
-            .runtime
-            .block_on(self.output.registry.schema(schema_id))
-        {
+            .wait_for(self.output.registry.schema(schema_id));
+        let schema = match asked.context(StoppingSnafu)? {
             Err(error @ (registry::Error::UnknownId { .. } | registry::Error::Parse { .. })) => {
                 return Err(foreign(error.to_string()));
             }

@@ -16,9 +16,11 @@ use naru_worker_core::kafka::transaction::TransactionalProducer;
 use naru_worker_core::run::{Context, chain};
 use rdkafka::Message;
 use rdkafka::message::BorrowedMessage;
+use snafu::OptionExt;
 use tracing::{debug, error, info};
 
 pub use self::error::Error;
+use self::error::StoppingSnafu;
 use self::schemas::Schemas;
 use crate::dead_letter::{DeadLetter, DeadLetters};
 use crate::decode::Decoder;
@@ -81,7 +83,9 @@ impl<'a> Worker<'a> {
     ) -> Result<(Self, GroupConsumer), Error> {
         let registry = Arc::new(Registry::new(&config.registry)?);
         let subject = format!("{}-value", config.output_topic);
-        let schema_id = context.runtime.block_on(registry.register(&subject, SCHEMA))?;
+        let schema_id = context
+            .wait_for(registry.register(&subject, SCHEMA))
+            .context(StoppingSnafu)??;
         // Before anything is read: it ends the transaction that a killed predecessor may have left open.
         let transactional_id = format!("{}.{}", config.group, context.instance);
         let producer = TransactionalProducer::open(&config.kafka, &transactional_id)?;
@@ -240,7 +244,7 @@ impl<'a> Worker<'a> {
             self.metrics.dropped.inc();
         }
         if let Some(reason) = reason {
-            debug!(partition, offset, reason, "a dead letter");
+            debug!(partition, offset, %reason, "a dead letter");
             self.metrics.dead_letters.inc();
             let owned = |bytes: Option<&[u8]>| bytes.map(<[u8]>::to_vec);
             let (key, value) = (owned(message.key()), owned(message.payload()));
@@ -273,7 +277,7 @@ impl<'a> Worker<'a> {
     }
 
     fn stop(&mut self, consumer: &GroupConsumer, partition: i32, reason: String) -> Result<(), Error> {
-        error!(partition, reason, "the partition is stopped");
+        error!(partition, %reason, "the partition is stopped");
         consumer.pause(partition)?;
         self.owned
             .get_or_insert_default()

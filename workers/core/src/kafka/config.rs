@@ -27,7 +27,7 @@ const COMMON: [(&str, &str); 3] = [
     ("statistics.interval.ms", "0"),
 ];
 
-const READER: [(&str, &str); 7] = [
+const READER: [(&str, &str); 8] = [
     ("enable.auto.commit", "false"),
     ("enable.auto.offset.store", "false"),
     // Also makes the lookup of committed offsets wait for transactions that are being completed.
@@ -37,6 +37,9 @@ const READER: [(&str, &str); 7] = [
     ("allow.auto.create.topics", "false"),
     // The default of a second starves a consumer that empties its queue faster than that.
     ("fetch.queue.backoff.ms", "5"),
+    // A broker with nothing new answers after this time, and only then a reader knows that it is at the end. The
+    // end of a transaction does not always wake the broker up earlier. The default is 500.
+    ("fetch.wait.max.ms", "100"),
     ("check.crcs", "true"),
 ];
 

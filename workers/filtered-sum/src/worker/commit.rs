@@ -84,7 +84,7 @@ impl Worker<'_> {
     /// During a rebalance that is quite usual.
     fn aborted(&mut self, reason: String) -> Result<(), Error> {
         self.metrics.aborts.inc();
-        warn!(reason, "the transaction was aborted and will be tried again");
+        warn!(%reason, "the transaction was aborted and will be tried again");
         let since = self.aborted_since.get_or_insert_with(Instant::now).elapsed();
         if since > PATIENCE {
             return AbortingSnafu { since, reason }.fail();

@@ -29,6 +29,8 @@ pub enum Error {
     Encode { source: TotalError },
     #[snafu(display("the totals of the partitions cannot be added up"))]
     Overall { source: Overflow },
+    #[snafu(display("the process is to stop"))]
+    Stopping,
     #[snafu(display("no transaction was committed for {} s: {reason}", since.as_secs()))]
     Aborting { since: Duration, reason: String },
 }
@@ -45,7 +47,11 @@ impl Session for Error {
             }
             Self::Consumer { source } => matches!(source, consumer::Error::Replaced { .. }),
             Self::Transaction { source } => matches!(source, transaction::Error::Fenced { .. }),
-            Self::Output { .. } | Self::Encode { .. } | Self::Overall { .. } | Self::Aborting { .. } => false,
+            Self::Stopping
+            | Self::Output { .. }
+            | Self::Encode { .. }
+            | Self::Overall { .. }
+            | Self::Aborting { .. } => false,
         }
     }
 }
