@@ -1,6 +1,8 @@
 //! The controller of `ScrapeJob`: a planner, fetchers, and the topics between them.
 
 mod build;
+#[cfg(test)]
+mod tests;
 mod validate;
 
 use std::sync::Arc;
