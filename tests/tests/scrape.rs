@@ -132,6 +132,24 @@ fn every_product_is_written_once_though_workers_are_killed_stopped_and_doubled_a
 }
 
 #[test]
+fn an_outage_of_kafka_only_delays_the_work() {
+    let mut world = World::new(site(200), 2);
+    let (planner, fetcher) = (world.planner(), world.fetcher("fetcher-0"));
+    for _ in 0..3 {
+        let before = world.items().len();
+        world.site.release(150);
+        eventually(WITHIN, "something more is written", || {
+            world.items().len() > before
+        });
+        world.kafka.kill_and_restart();
+    }
+    world.site.release(50);
+    assert_all_products_once(&world, Duration::from_secs(120));
+    world.assert_every_id_is_planned_once();
+    assert!(planner.process.is_running() && fetcher.process.is_running());
+}
+
+#[test]
 fn a_second_planner_takes_over_and_the_first_ends() {
     let world = World::new(site(100), 2);
     let first = world.planner();

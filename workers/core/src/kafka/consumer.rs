@@ -9,23 +9,22 @@
 //! Partitions are assigned with explicit offsets: those of the last committed transaction, which arrive together
 //! with the metadata that was committed beside them.
 
+mod rebalance;
+
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use naru_contract::Kafka;
-use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
-use rdkafka::types::RDKafkaRespErr;
-use rdkafka::{ClientContext, Offset, TopicPartitionList};
+use rdkafka::{Offset, TopicPartitionList};
 use snafu::{ResultExt, Snafu};
 use tracing::{debug, info, warn};
 
 use super::{config, topic};
+use rebalance::{Rebalance, Rebalances};
 
 const ASK: Duration = Duration::from_secs(10);
 const CLOSE: Duration = Duration::from_secs(10);
@@ -93,7 +92,8 @@ pub struct Revoked {
 
 /// A member of a consumer group that reads one topic.
 pub struct GroupConsumer {
-    consumer: BaseConsumer<Rebalances>,
+    /// Shared with nobody, but it can be forgotten this way when it does not close.
+    consumer: Arc<BaseConsumer<Rebalances>>,
     group: String,
     instance: String,
     topic: String,
@@ -111,7 +111,7 @@ impl GroupConsumer {
             .context(JoinSnafu { group })?;
         consumer.subscribe(&[topic]).context(JoinSnafu { group })?;
         Ok(Self {
-            consumer,
+            consumer: Arc::new(consumer),
             group: group.to_owned(),
             instance: instance.to_owned(),
             topic: topic.to_owned(),
@@ -360,7 +360,7 @@ impl GroupConsumer {
 impl Drop for GroupConsumer {
     /// Closes the consumer within a bound: rust-rdkafka's own drop waits for as long as it takes.
     fn drop(&mut self) {
-        self.consumer.context().closing.store(true, Ordering::SeqCst);
+        self.consumer.context().close();
         let _ = self.release();
         if self.unanswered.get() {
             let _ = self.consumer.incremental_assign(&TopicPartitionList::new());
@@ -370,7 +370,12 @@ impl Drop for GroupConsumer {
             debug!(%error, "the consumer is closed already");
             return;
         }
-        while !self.consumer.closed() && Instant::now() < deadline {
+        while !self.consumer.closed() {
+            if Instant::now() > deadline {
+                warn!(group = %self.group, "the consumer did not close in time and is left to itself");
+                std::mem::forget(Arc::clone(&self.consumer));
+                return;
+            }
             let _ = self.consumer.poll(Duration::from_millis(20));
         }
     }
@@ -381,58 +386,4 @@ fn partitions(list: &TopicPartitionList) -> Vec<i32> {
         .iter()
         .map(rdkafka::topic_partition_list::TopicPartitionListElem::partition)
         .collect()
-}
-
-enum Rebalance {
-    Assign { list: TopicPartitionList },
-    Revoke { list: TopicPartitionList, lost: bool },
-}
-
-/// Keeps a rebalance for the polling thread to answer. It is called within that thread's poll.
-#[derive(Default)]
-struct Rebalances {
-    waiting: Mutex<VecDeque<Rebalance>>,
-    closing: AtomicBool,
-}
-
-impl Rebalances {
-    fn take(&self) -> Option<Rebalance> {
-        self.waiting
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop_front()
-    }
-}
-
-impl ClientContext for Rebalances {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        super::log(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        debug!(target: "librdkafka", %error, "{reason}");
-    }
-}
-
-impl ConsumerContext for Rebalances {
-    fn rebalance(&self, consumer: &BaseConsumer<Self>, event: RDKafkaRespErr, list: &mut TopicPartitionList) {
-        let list = list.clone();
-        if self.closing.load(Ordering::SeqCst) {
-            if event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS {
-                let _ = consumer.incremental_unassign(&list);
-            }
-            return;
-        }
-        let rebalance = match event {
-            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => Rebalance::Assign { list },
-            _ => Rebalance::Revoke {
-                list,
-                lost: consumer.assignment_lost(),
-            },
-        };
-        self.waiting
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push_back(rebalance);
-    }
 }

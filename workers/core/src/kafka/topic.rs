@@ -14,6 +14,7 @@ use super::{Quiet, config};
 
 /// Deadline of one question to a broker.
 const ASK: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(200);
 
 #[derive(Debug, Snafu)]
 pub enum Error {
@@ -104,7 +105,30 @@ pub fn read_to_end(
     Ok(())
 }
 
+/// Asks until the deadline: a broker that has just come back knows its partitions' leaders only after a while.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a pause between two questions, within a deadline"
+)]
 fn offsets<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    topic: &str,
+    partitions: &[i32],
+    which: Offset,
+) -> Result<Vec<i64>, Error> {
+    let deadline = Instant::now() + ASK;
+    loop {
+        match ask_offsets(consumer, topic, partitions, which) {
+            Err(error) if Instant::now() < deadline => {
+                tracing::debug!(topic, error = %crate::run::chain(&error), "asking again for offsets");
+                std::thread::sleep(PAUSE);
+            }
+            result => return result,
+        }
+    }
+}
+
+fn ask_offsets<C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
     topic: &str,
     partitions: &[i32],

@@ -14,7 +14,7 @@ use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::{ClientConfig, ClientContext, TopicPartitionList};
 use snafu::Snafu;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::config;
 
@@ -317,7 +317,8 @@ impl ClientContext for Deliveries {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        warn!(target: "librdkafka", %error, "{reason}");
+        // They queue up while nobody polls, and librdkafka's log has said the same.
+        debug!(target: "librdkafka", %error, "{reason}");
     }
 }
 
