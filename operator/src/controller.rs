@@ -18,7 +18,9 @@ use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
 pub use self::error::Error;
-use crate::{admin::Gates, kafka::Clusters, metrics::Metrics, settings::Settings};
+use crate::{
+    admin::Gates, kafka::Clusters, metrics::Metrics, settings::Settings, sink_connector::restarts::Restarts,
+};
 
 /// Resources of one kind that are worked on at once.
 const CONCURRENCY: u16 = 16;
@@ -32,6 +34,7 @@ pub struct Context {
     pub http: reqwest::Client,
     pub recorder: Recorder,
     pub failures: Arc<backoff::Failures>,
+    pub restarts: Arc<Restarts>,
     pub metrics: Arc<Metrics>,
 }
 

@@ -65,6 +65,7 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), Erro
         kafka: Arc::new(Clusters::default()),
         http: http().context(HttpSnafu)?,
         failures: Arc::default(),
+        restarts: Arc::default(),
         metrics: Arc::default(),
         settings: Arc::new(settings),
     });

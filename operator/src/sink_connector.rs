@@ -8,7 +8,7 @@ mod build;
 mod cleanup;
 mod dereference;
 mod plan;
-mod restarts;
+pub mod restarts;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -45,9 +45,6 @@ const SOON: Duration = Duration::from_secs(2);
 /// Next look at a connector that does not run.
 const UNWELL: Duration = Duration::from_secs(10);
 
-/// When failed tasks were restarted. Connect keeps no count, and each restart must be later than the one before.
-static RESTARTS: Restarts = Restarts::new();
-
 /// One pass over a SinkConnector.
 pub async fn reconcile(sink: Arc<SinkConnector>, context: Arc<Context>) -> Result<Action, Error> {
     let api = Api::namespaced(context.client.clone(), &sink.namespace().unwrap_or_default());
@@ -73,7 +70,7 @@ pub async fn reconcile(sink: Arc<SinkConnector>, context: Arc<Context>) -> Resul
 }
 
 async fn keep(sink: &SinkConnector, context: &Context) -> Result<Action, Error> {
-    let outcome = converge(sink, context, &RESTARTS, Instant::now()).await;
+    let outcome = converge(sink, context, &context.restarts, Instant::now()).await;
     write_status(sink, context, outcome.as_ref()).await?;
     let seen = outcome?;
     let next = match seen.plan {
@@ -85,7 +82,7 @@ async fn keep(sink: &SinkConnector, context: &Context) -> Result<Action, Error> 
 }
 
 async fn end(sink: &SinkConnector, context: &Context) -> Result<Action, Error> {
-    let outcome = cleanup::cleanup(sink, context, &RESTARTS).await;
+    let outcome = cleanup::cleanup(sink, context, &context.restarts).await;
     if let Err(error) = &outcome {
         // Or nobody would know why the resource does not go.
         write_status(sink, context, Err(error)).await?;

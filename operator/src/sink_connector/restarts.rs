@@ -1,4 +1,4 @@
-//! How often failed tasks are restarted.
+//! How often failed tasks are restarted. Connect keeps no count.
 
 use std::{
     collections::BTreeMap,
@@ -16,7 +16,7 @@ const FORGET: Duration = Duration::from_secs(900);
 /// The restarts of each connector. A task that fails soon after each restart shows as running in between, so that
 /// only time, and not a good look, makes up for a restart.
 #[derive(Debug, Default)]
-pub(super) struct Restarts(Mutex<BTreeMap<String, Restarted>>);
+pub struct Restarts(Mutex<BTreeMap<String, Restarted>>);
 
 #[derive(Clone, Copy, Debug)]
 struct Restarted {
@@ -25,10 +25,6 @@ struct Restarted {
 }
 
 impl Restarts {
-    pub(super) const fn new() -> Self {
-        Self(Mutex::new(BTreeMap::new()))
-    }
-
     /// Whether the connector's failed tasks may be restarted now.
     pub(super) fn due(&self, connector: &str, now: Instant) -> bool {
         self.entries()
@@ -70,7 +66,7 @@ mod tests {
 
     #[test]
     fn restarts_become_rarer_until_the_connector_has_run_for_long() {
-        let restarts = Restarts::new();
+        let restarts = Restarts::default();
         let start = Instant::now();
         let after = |seconds: u64| start + Duration::from_secs(seconds);
         let mut at = Vec::new();

@@ -42,6 +42,7 @@ fn context() -> (Context, Server) {
         kafka: Arc::default(),
         http: reqwest::Client::new(),
         failures: Arc::default(),
+        restarts: Arc::default(),
         metrics: Arc::default(),
     };
     (context, server)

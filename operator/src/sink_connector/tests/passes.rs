@@ -40,6 +40,7 @@ fn context(fake: &Fake) -> (Arc<Context>, Server) {
         kafka: Arc::default(),
         http,
         failures: Arc::default(),
+        restarts: Arc::default(),
         metrics: Arc::default(),
     };
     (Arc::new(context), server)
@@ -95,7 +96,7 @@ async fn pass(fake: &Fake, desired: &Config, restarts: &Restarts, now: Instant) 
 #[tokio::test]
 async fn a_connector_is_registered_once_and_followed_when_it_changes() {
     let fake = Fake::start().await;
-    let (restarts, now) = (Restarts::new(), Instant::now());
+    let (restarts, now) = (Restarts::default(), Instant::now());
     let one = Config::from([("tasks.max", "1")]);
     let two = Config::from([("tasks.max", "2")]);
     let mut plans = Vec::new();
@@ -116,7 +117,7 @@ async fn a_connector_is_registered_once_and_followed_when_it_changes() {
 #[tokio::test]
 async fn failed_tasks_are_restarted_with_growing_pauses() {
     let fake = Fake::start().await;
-    let (restarts, start) = (Restarts::new(), Instant::now());
+    let (restarts, start) = (Restarts::default(), Instant::now());
     let desired = Config::from([("tasks.max", "1")]);
     assert_eq!(pass(&fake, &desired, &restarts, start).await, Plan::Create);
     fake.world(|world| {
