@@ -142,6 +142,12 @@ fn a_worker_follows_its_input_leaves_in_order_and_does_not_add_to_totals_that_do
         assert_eq!(worker.metric(name), Some(value), "{name}");
     }
 
+    eventually(
+        WITHIN,
+        "there is no lag, although every transaction ends with a marker",
+        || world.lag() == 0,
+    );
+
     worker.process.signal("TERM");
     assert_eq!(worker.process.wait(WITHIN), Some(0));
     assert_eq!(

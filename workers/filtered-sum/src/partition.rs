@@ -103,6 +103,14 @@ impl PartitionTotals {
         Ok(true)
     }
 
+    /// There is no record before `next_offset` that is not covered.
+    pub fn skip_to(&mut self, next_offset: i64) {
+        if next_offset > self.next_offset {
+            self.next_offset = next_offset;
+            self.changed = true;
+        }
+    }
+
     /// The totals that changed since [`Self::committed`], that of the whole partition last: whoever reads it has
     /// read the groups that belong to it.
     pub fn changes(&self) -> impl Iterator<Item = Total> {
@@ -194,6 +202,16 @@ mod tests {
         let before = totals.clone();
         assert_eq!(totals.apply(4, summed("a", 1)), Ok(false));
         assert_eq!(totals, before);
+    }
+
+    #[test]
+    fn offsets_without_records_are_skipped_forwards_only() {
+        let mut totals = PartitionTotals::restored(0, 5, Accumulator::default(), BTreeMap::new());
+        totals.skip_to(5);
+        assert!(!totals.is_changed());
+        totals.skip_to(7);
+        totals.skip_to(6);
+        assert_eq!((totals.next_offset(), totals.changes().count()), (7, 1));
     }
 
     #[test]

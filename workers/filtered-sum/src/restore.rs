@@ -37,7 +37,7 @@ pub enum Mismatch {
     },
     #[snafu(display(
         "records of input partition {partition} from offset {committed} to {start} were deleted before they were \
-         summed: set the group's offset to {start} and delete the output topic to start anew without them"
+         summed: delete the group's offsets and the output topic to start anew without them"
     ))]
     Deleted {
         partition: i32,

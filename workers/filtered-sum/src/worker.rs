@@ -2,6 +2,7 @@
 
 mod commit;
 mod error;
+mod idle;
 mod schemas;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ use tracing::{debug, error, info};
 
 pub use self::error::Error;
 use self::error::StoppingSnafu;
+use self::idle::IdlePartitions;
 use self::schemas::Schemas;
 use crate::dead_letter::{DeadLetter, DeadLetters};
 use crate::decode::Decoder;
@@ -56,6 +58,7 @@ struct Worker<'a> {
     output: Output,
     schema_id: u32,
     schemas: Schemas,
+    idle: IdlePartitions,
     producer: TransactionalProducer,
     /// `None` until the group has said what is ours, which may be nothing.
     owned: Option<BTreeMap<i32, Partition>>,
@@ -109,6 +112,7 @@ impl<'a> Worker<'a> {
             output,
             schema_id,
             schemas: Schemas::new(registry, context.runtime.clone()),
+            idle: IdlePartitions::new(),
             producer,
             owned: None,
             dead_letters: DeadLetters::default(),
@@ -133,6 +137,7 @@ impl<'a> Worker<'a> {
             }
             self.learned(consumer)?;
             if Instant::now() >= self.next_commit || self.dead_letters.is_full() {
+                self.skip_markers(consumer)?;
                 self.commit(consumer)?;
                 self.next_commit = Instant::now() + Duration::from_millis(self.config.commit_interval_ms);
             }

@@ -105,7 +105,7 @@ impl Worker<'_> {
         }
     }
 
-    fn active(&self) -> impl Iterator<Item = (i32, &PartitionTotals)> {
+    pub(super) fn active(&self) -> impl Iterator<Item = (i32, &PartitionTotals)> {
         self.owned
             .iter()
             .flatten()

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use naru_rules::filter::FilterError;
 use naru_worker_core::avro::registry;
-use naru_worker_core::kafka::{consumer, transaction};
+use naru_worker_core::kafka::{consumer, topic, transaction};
 use naru_worker_core::run::Session;
+use rdkafka::error::KafkaError;
 use snafu::Snafu;
 
 use crate::accumulator::Overflow;
@@ -25,6 +26,10 @@ pub enum Error {
     Transaction { source: transaction::Error },
     #[snafu(transparent)]
     Output { source: output::Error },
+    #[snafu(transparent)]
+    Topic { source: topic::Error },
+    #[snafu(display("unable to read topic {topic:?}"))]
+    Read { source: KafkaError, topic: String },
     #[snafu(display("unable to write a total"))]
     Encode { source: TotalError },
     #[snafu(display("the totals of the partitions cannot be added up"))]
@@ -48,6 +53,8 @@ impl Session for Error {
             Self::Consumer { source } => matches!(source, consumer::Error::Replaced { .. }),
             Self::Transaction { source } => matches!(source, transaction::Error::Fenced { .. }),
             Self::Stopping
+            | Self::Topic { .. }
+            | Self::Read { .. }
             | Self::Output { .. }
             | Self::Encode { .. }
             | Self::Overall { .. }

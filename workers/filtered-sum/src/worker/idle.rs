@@ -1,0 +1,117 @@
+//! Moving the offset of an idle partition past the markers of transactions.
+//!
+//! A transaction ends with a marker that takes up an offset and is never shown to a consumer. So the offset after the
+//! last record stays one short of the end, which looks like lag for ever, and like a lost record once retention has
+//! deleted the marker.
+
+use std::time::{Duration, Instant};
+
+use naru_worker_core::kafka::consumer::GroupConsumer;
+use naru_worker_core::kafka::topic;
+use rdkafka::consumer::Consumer;
+use rdkafka::error::KafkaError;
+use rdkafka::{Offset, TopicPartitionList};
+use snafu::ResultExt;
+
+use super::error::{Error, ReadSnafu};
+use super::{Partition, Worker};
+
+/// How long nothing must arrive from a partition before it is looked at.
+const IDLE: Duration = Duration::from_secs(5);
+/// Bound on a look, on the polling thread. What is not seen now is seen the next time.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// When to look, and what nothing has arrived from since the last look.
+pub(super) struct IdlePartitions {
+    looked: Instant,
+    seen: Vec<(i32, i64)>,
+}
+
+impl IdlePartitions {
+    pub(super) fn new() -> Self {
+        Self {
+            looked: Instant::now(),
+            seen: Vec::new(),
+        }
+    }
+}
+
+impl Worker<'_> {
+    /// Every few seconds.
+    pub(super) fn skip_markers(&mut self, consumer: &GroupConsumer) -> Result<(), Error> {
+        if self.idle.looked.elapsed() < IDLE {
+            return Ok(());
+        }
+        let now = self
+            .active()
+            .filter(|(partition, _)| !self.schemas.is_awaited_by(*partition));
+        let now = now
+            .map(|(partition, totals)| (partition, totals.next_offset()))
+            .collect::<Vec<_>>();
+        let idle = now
+            .iter()
+            .copied()
+            .filter(|one| self.idle.seen.contains(one))
+            .collect::<Vec<_>>();
+        self.idle = IdlePartitions {
+            looked: Instant::now(),
+            seen: now,
+        };
+        for (partition, end) in self.without_records(consumer, &idle)? {
+            if let Some(Partition::Active(totals)) =
+                self.owned.as_mut().and_then(|owned| owned.get_mut(&partition))
+            {
+                totals.skip_to(end);
+            }
+        }
+        Ok(())
+    }
+
+    /// Those of `partitions` (with the offset that is next) that have no record from there to the end, and that end.
+    /// The end is asked for first: a reader that then reaches the end of the log without a record has passed it.
+    fn without_records(
+        &self,
+        consumer: &GroupConsumer,
+        partitions: &[(i32, i64)],
+    ) -> Result<Vec<(i32, i64)>, Error> {
+        let topic = &self.config.input_topic;
+        let numbers = partitions
+            .iter()
+            .map(|(partition, _)| *partition)
+            .collect::<Vec<_>>();
+        if numbers.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ends = consumer.stable_ends(&numbers)?;
+        let mut asked = TopicPartitionList::new();
+        let mut unread = Vec::new();
+        for ((partition, next_offset), end) in partitions.iter().zip(ends) {
+            if end > *next_offset {
+                asked
+                    .add_partition_offset(topic, *partition, Offset::Offset(*next_offset))
+                    .context(ReadSnafu { topic })?;
+                unread.push((*partition, end));
+            }
+        }
+        let mut passed = Vec::new();
+        if unread.is_empty() {
+            return Ok(passed);
+        }
+        let reader = topic::reader(&self.config.kafka)?;
+        reader.assign(&asked).context(ReadSnafu { topic })?;
+        let started = Instant::now();
+        while !unread.is_empty() && started.elapsed() < LOOK {
+            match reader.poll(Duration::from_millis(50)) {
+                Some(Ok(message)) => {
+                    unread.retain(|(partition, _)| *partition != rdkafka::Message::partition(&message))
+                }
+                Some(Err(KafkaError::PartitionEOF(ended))) => {
+                    passed.extend(unread.iter().filter(|(partition, _)| *partition == ended));
+                    unread.retain(|(partition, _)| *partition != ended);
+                }
+                _ => {}
+            }
+        }
+        Ok(passed)
+    }
+}
