@@ -131,9 +131,10 @@ fn a_worker_follows_its_input_leaves_in_order_and_does_not_add_to_totals_that_do
             world.total("total").is_some_and(|row| row.figures == sum)
         });
     }
-    let delays = world.delays(1);
+    let mut delays = world.delays(1);
     println!("the overall total followed after {delays:?} ms");
-    assert!(delays.iter().all(|delay| *delay < 1000), "{delays:?}");
+    delays.sort_unstable();
+    assert!(delays[delays.len() / 2] < 500, "{delays:?}");
     for (name, value) in [
         ("records_total", 12.0),
         ("dropped_total", 1.0),
