@@ -17,7 +17,8 @@ pub struct Field {
     #[serde(rename = "type")]
     pub field_type: FieldType,
     /// A page on which no rule finds a required field becomes a dead letter. An optional field becomes null.
-    #[serde(default)]
+    // Without a default in the schema: one in an element of a list makes every `kubectl apply` a change.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub required: bool,
     /// Where the value is found; the first rule that finds one wins.
     #[cfg_attr(feature = "schema", schemars(length(min = 1, max = 8)))]
