@@ -222,7 +222,8 @@ fn all_fetchers_together_keep_to_the_rate_of_the_job() {
         summary["product"]["maxInFlight"].as_u64().unwrap() <= 4,
         "{summary}"
     );
-    assert_eq!(summary["servedMoreThanOnce"], 0, "{summary}");
+    // Pages that are under way while their partition moves are asked for again: up to four at each of three moves.
+    assert!(summary["servedMoreThanOnce"].as_u64().unwrap() <= 12, "{summary}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ pub mod transaction;
 
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::KafkaError;
 use tracing::{debug, info, warn};
 
 /// Passes what librdkafka logs to tracing. What happens while it reconnects by itself is no error of ours.
@@ -33,11 +33,8 @@ impl ClientContext for Quiet {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        // The end of a partition is asked for, and is no error.
-        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) {
-            return;
-        }
-        warn!(target: "librdkafka", %error, "{reason}");
+        // They queue up while nobody polls, and librdkafka's log has said the same.
+        debug!(target: "librdkafka", %error, "{reason}");
     }
 }
 

@@ -49,19 +49,11 @@ pub enum FetchError {
 }
 
 impl Session for FetchError {
-    /// An incompatible schema is not final: whoever mends it does so in the registry, and a process that ended would
-    /// only be started again.
+    /// Only a spec that cannot work is. An incompatible schema is mended in the registry, and a process that ended
+    /// would only be started again. A place in the group or a transactional id that was taken has this instance's
+    /// own name: after an outage of a broker it may well be that this very process is its own twin.
     fn is_final(&self) -> bool {
-        matches!(
-            self,
-            Self::Job { .. }
-                | Self::Consumer {
-                    source: consumer::Error::Replaced { .. }
-                }
-                | Self::Transaction {
-                    source: transaction::Error::Fenced { .. }
-                }
-        )
+        matches!(self, Self::Job { .. })
     }
 }
 

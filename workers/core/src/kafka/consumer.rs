@@ -50,7 +50,11 @@ pub enum Error {
         offset: i64,
         end: i64,
     },
-    #[snafu(display("another process has joined group {group:?} as {instance:?}"))]
+    /// Another process has joined under this name; or a broker restarted in the middle of joining, lost its answer and
+    /// takes the member for its own twin. Either way this member is of no more use; joining anew settles it.
+    #[snafu(display(
+        "the place of {instance:?} in group {group:?} was taken by another member of that name"
+    ))]
     Replaced { group: String, instance: String },
     #[snafu(display("unable to consume topic {topic:?}"))]
     Consume { source: KafkaError, topic: String },

@@ -288,6 +288,9 @@ impl<'a> Fetcher<'a> {
             Ok(()) => {}
             Err(transaction::Error::Aborted { reason }) => {
                 warn!(%reason, "committing again");
+                self.context
+                    .health
+                    .waiting_for(format!("Kafka to accept a transaction: {reason}"));
                 self.metrics.aborted.inc();
                 self.not_before = Instant::now() + self.backoff.next_delay();
                 return Ok(());
@@ -300,6 +303,7 @@ impl<'a> Fetcher<'a> {
             }
         }
         self.backoff.reset();
+        self.context.health.ready();
         self.last_commit = Instant::now();
         for partition in self.ledger.committed() {
             self.take_up_next(consumer, partition)?;
