@@ -1,7 +1,7 @@
 # `make` lists the targets.
 SHELL := /usr/bin/env bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit e2e check generate install bench down clean-all
+.PHONY: help demo test unit e2e check generate install down
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

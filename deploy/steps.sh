@@ -3,6 +3,8 @@
 # shellcheck shell=bash
 
 set -euo pipefail
+# Or a step that fails within $(...) would be reported as done.
+shopt -s inherit_errexit
 # shellcheck source=cluster/env
 . "$(dirname "${BASH_SOURCE[0]}")/cluster/env"
 mkdir -p "$NARU_CACHE/bin" "$NARU_CACHE/log" "$NARU_CACHE/tools"

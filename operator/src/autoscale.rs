@@ -70,6 +70,14 @@ impl History {
     /// seen around it, and after a longer one the window begins anew.
     pub fn remember(&mut self, policy: &Policy, seen: &Observation) {
         let Some(lag) = seen.lag else { return };
+        let gap = |(at, _): &(Instant, i32)| seen.at.saturating_duration_since(*at);
+        if self
+            .0
+            .back()
+            .is_some_and(|last| gap(last) > policy.scale_in_after)
+        {
+            self.0.clear();
+        }
         self.0.push_back((seen.at, wanted(policy, lag)));
         let oldest = policy.scale_in_after.saturating_mul(2);
         while self

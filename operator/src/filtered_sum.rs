@@ -1,6 +1,7 @@
 //! The controller of `FilteredSum`: workers, and the topic of their totals.
 
 mod build;
+mod fields;
 mod validate;
 
 use std::sync::Arc;
@@ -58,8 +59,12 @@ async fn converge(sum: &FilteredSum, context: &Context) -> Result<Applied, Error
 }
 
 async fn dereference(context: &Context, sum: &ValidFilteredSum) -> Result<Referred, Error> {
-    registry::check(&context.http, &sum.document.registry.url).await?;
     let topic = &sum.document.input_topic;
+    let schema = registry::value_schema(&context.http, &sum.document.registry.url, topic).await?;
+    // Before the first record there is none, and nothing to compare.
+    if let Some(schema) = schema {
+        fields::check(sum, &schema)?;
+    }
     match context
         .kafka
         .get(&sum.document.kafka.bootstrap_servers)?

@@ -87,6 +87,8 @@ impl Cluster {
         let admin = ClientConfig::new()
             .set("bootstrap.servers", bootstrap_servers)
             .set("client.id", "naru-operator")
+            // Or the question whether there is a topic would make one, with the broker's defaults.
+            .set("allow.auto.create.topics", "false")
             .set("socket.timeout.ms", "5000")
             .set("reconnect.backoff.max.ms", "2000")
             .create()?;

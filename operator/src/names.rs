@@ -25,9 +25,19 @@ impl Names<'_> {
         self.in_kafka("head")
     }
 
-    /// Topic of what could not be processed.
-    pub fn dead_letter_topic(self) -> String {
-        self.in_kafka("dead-letters")
+    /// Topic of what a ScrapeJob could not make a record of.
+    pub fn fetcher_dead_letter_topic(self) -> String {
+        self.in_kafka("fetcher.dead-letters")
+    }
+
+    /// Topic of what a FilteredSum could not sum.
+    pub fn sum_dead_letter_topic(self) -> String {
+        self.in_kafka("sum.dead-letters")
+    }
+
+    /// Topic of what a SinkConnector could not read.
+    pub fn sink_dead_letter_topic(self) -> String {
+        self.in_kafka("sink.dead-letters")
     }
 
     /// Consumer group of a ScrapeJob's fetchers.

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use kube::{Resource, ResourceExt, runtime::reflector::Store};
-use naru_api::{FilteredSum, Scaling, ScrapeJob};
+use kube::{Resource, ResourceExt, core::object::HasStatus, runtime::reflector::Store};
+use naru_api::{FilteredSum, Scaling, ScrapeJob, condition::VALID};
 
 use crate::{
     autoscale::{Policy, run::Target},
-    controller::Guarded,
+    controller::{Guarded, status::Conditions},
     filtered_sum,
     names::Names,
     scrape_job,
@@ -39,7 +39,7 @@ impl Targets {
         }
     }
 
-    /// All resources that are not being deleted and whose spec says where Kafka is.
+    /// All resources that are not being deleted and whose spec was accepted.
     pub fn list(&self) -> Vec<Target> {
         let jobs = self
             .scrape_jobs
@@ -106,10 +106,19 @@ impl Targets {
     }
 }
 
-/// Namespace and name of a resource that is to stay.
-fn place<K: Resource<DynamicType = ()>>(object: &K) -> Option<(String, String)> {
-    match object.meta().deletion_timestamp {
-        Some(_) => None,
-        None => Some((object.namespace()?, object.name_any())),
+/// Namespace and name of a resource that is to stay, and whose spec has been accepted: a refused one changes nothing
+/// about what runs.
+fn place<K>(object: &K) -> Option<(String, String)>
+where
+    K: Resource<DynamicType = ()> + HasStatus<Status: Conditions>,
+{
+    let conditions = object.status()?.conditions();
+    let valid = conditions
+        .iter()
+        .find(|condition| condition.condition_type == VALID)?;
+    let accepted = valid.status == "True" && valid.observed_generation == object.meta().generation;
+    if object.meta().deletion_timestamp.is_some() || !accepted {
+        return None;
     }
+    Some((object.namespace()?, object.name_any()))
 }

@@ -2,7 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failure is the test's answer")]
 
-use std::{collections::BTreeSet, sync::Mutex, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use k8s_openapi::api::{
     apps::v1::Deployment,
@@ -15,13 +19,17 @@ use naru_tests::{
 };
 
 /// Products that appear at once.
-const BURST: u32 = 3000;
+const BURST: u32 = 6000;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_product_arrives_once_though_workers_are_killed_and_scaled() {
     with_namespace("joongna", |client, namespace| async move {
         let image = site_image();
         let (pipeline, site, yaml) = Pipeline::in_namespace(&namespace, &image);
+        // More sum workers than partitions are allowed, and a small lag calls for them.
+        let (job, rest) = yaml.split_once("\n---\n").unwrap();
+        let rest = rest.replace("maxReplicas: 3", "maxReplicas: 5, lagPerReplica: 20");
+        let yaml = format!("{job}\n---\n{rest}");
         copy_credentials(&client, &namespace).await;
         apply(&namespace, &site).await;
         apply(&namespace, &yaml).await;
@@ -35,14 +43,30 @@ async fn each_product_arrives_once_though_workers_are_killed_and_scaled() {
             .site(&client, "POST", &release)
             .await
             .expect("the site did not release products");
-        let most = MostReplicas::default();
+        let seen = Seen::default();
+        let watch = tokio::spawn(seen.clone().watch(client.clone(), namespace.clone()));
         eventually(
             "the fetchers scale out to the partition count",
             Duration::from_secs(60),
-            || most.look(&client, &namespace),
+            || async {
+                let replicas = seen.of("joongna-fetcher");
+                if replicas.contains(&3) {
+                    Ok(())
+                } else {
+                    Err(format!("seen: {replicas:?}"))
+                }
+            },
         )
         .await;
         for component in ["fetcher", "planner", "sum", "fetcher"] {
+            let left = pipeline
+                .figures(&client)
+                .await
+                .and_then(|figures| figures.check());
+            assert!(
+                left.is_err(),
+                "the burst is too small: all was done before the {component} was killed"
+            );
             kill(&client, &namespace, component).await;
         }
         eventually(
@@ -59,14 +83,26 @@ async fn each_product_arrives_once_though_workers_are_killed_and_scaled() {
             }
         })
         .await;
-        assert!(
-            most.0.lock().unwrap().contains(&3),
-            "3 partitions are worked on by 3 fetchers"
-        );
-        assert!(
-            !most.0.lock().unwrap().iter().any(|replicas| *replicas > 3),
-            "and never by more"
-        );
+        watch.abort();
+        for deployment in ["joongna-fetcher", "joongna-total-sum"] {
+            let replicas = seen.of(deployment);
+            assert!(
+                replicas.iter().all(|replicas| *replicas <= 3),
+                "{deployment} has 3 partitions: {replicas:?}"
+            );
+        }
+
+        // The partitions of those that went are worked on by the one that stayed.
+        pipeline
+            .site(&client, "POST", "release?count=300")
+            .await
+            .expect("the site did not release products");
+        eventually(
+            "what comes later is stored and summed too",
+            Duration::from_secs(60),
+            || async { pipeline.figures(&client).await?.check() },
+        )
+        .await;
 
         delete(&client, &namespace, &yaml, &pipeline).await;
     })
@@ -181,19 +217,35 @@ async fn replicas(client: &Client, namespace: &str, deployment: &str) -> Result<
     Ok(deployment.spec.and_then(|spec| spec.replicas).unwrap_or(1))
 }
 
-/// The replica counts of the fetchers that were seen.
-#[derive(Default)]
-struct MostReplicas(Mutex<BTreeSet<i32>>);
+/// The replica counts of each Deployment that were seen.
+#[derive(Clone, Default)]
+struct Seen(Arc<Mutex<BTreeMap<String, BTreeSet<i32>>>>);
 
-impl MostReplicas {
-    async fn look(&self, client: &Client, namespace: &str) -> Result<(), String> {
-        let now = replicas(client, namespace, "joongna-fetcher").await?;
-        self.0.lock().unwrap().insert(now);
-        if now >= 3 {
-            Ok(())
-        } else {
-            Err(format!("there are {now}"))
+impl Seen {
+    /// Looks again and again, until it is aborted.
+    async fn watch(self, client: Client, namespace: String) {
+        loop {
+            for deployment in ["joongna-fetcher", "joongna-total-sum"] {
+                if let Ok(replicas) = replicas(&client, &namespace, deployment).await {
+                    self.0
+                        .lock()
+                        .unwrap()
+                        .entry(deployment.to_owned())
+                        .or_default()
+                        .insert(replicas);
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
         }
+    }
+
+    fn of(&self, deployment: &str) -> BTreeSet<i32> {
+        self.0
+            .lock()
+            .unwrap()
+            .get(deployment)
+            .cloned()
+            .unwrap_or_default()
     }
 }
 

@@ -93,18 +93,27 @@ async fn a_silent_dependency_is_named_and_a_bad_edit_changes_nothing_that_runs()
         .await;
         let before = deployments(&client, &namespace).await;
 
-        for (field, address, reason) in [
-            (
-                "registry",
-                "url: \"http://127.0.0.1:9/silent\"",
-                "RegistryUnreachable",
-            ),
-            ("kafka", "bootstrapServers: \"127.0.0.1:9\"", "KafkaUnreachable"),
-        ] {
-            let elsewhere = format!("{job}\n  {field}: {{{address}}}\n");
-            apply(&namespace, &elsewhere).await.unwrap();
-            condition(&jobs, "joongna", "DependenciesReady", reason, "127.0.0.1:9").await;
-        }
+        let elsewhere = format!("{job}\n  registry: {{url: \"http://127.0.0.1:9/silent\"}}\n");
+        apply(&namespace, &elsewhere).await.unwrap();
+        condition(
+            &jobs,
+            "joongna",
+            "DependenciesReady",
+            "RegistryUnreachable",
+            "127.0.0.1:9",
+        )
+        .await;
+        let other = format!("{job}\n  kafka: {{bootstrapServers: \"127.0.0.1:9\"}}\n")
+            .replace("name: joongna\n", "name: other\n");
+        apply(&namespace, &other).await.unwrap();
+        condition(
+            &jobs,
+            "other",
+            "DependenciesReady",
+            "KafkaUnreachable",
+            "127.0.0.1:9",
+        )
+        .await;
         let bad = job.replace("$..product.productSeq", "\"$..[\"");
         apply(&namespace, &bad).await.unwrap();
         condition(&jobs, "joongna", "Valid", "InvalidSpec", "field \"productSeq\"").await;

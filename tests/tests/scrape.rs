@@ -122,6 +122,19 @@ fn every_product_is_written_once_though_workers_are_killed_stopped_and_doubled_a
     world.site.release(100);
     planners.push(world.planner());
     assert_all_products_once(&world, Duration::from_secs(180));
+    // What a late one still holds must not come a second time either.
+    for worker in &fetchers {
+        worker.process.signal("TERM");
+    }
+    for worker in &mut fetchers {
+        assert_eq!(
+            worker.process.wait(WITHIN),
+            Some(0),
+            "{}",
+            worker.process.errors()
+        );
+    }
+    assert_all_products_once(&world, WITHIN);
     world.assert_every_id_is_planned_once();
     assert_eq!(world.kafka.read_committed(DEAD), []);
     println!(

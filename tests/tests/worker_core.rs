@@ -50,6 +50,34 @@ fn next_value(consumer: &GroupConsumer) -> String {
 }
 
 #[test]
+fn a_partition_that_was_paused_brings_messages_again_when_it_comes_back() {
+    let kafka = Kafka::start();
+    kafka.create_topic("in", 2);
+    let first = GroupConsumer::join(&kafka.contract(), "group", "pod-1", "in").unwrap();
+    assert_eq!(assigned(&first).len(), 2);
+    first.pause(0).unwrap();
+    first.pause(1).unwrap();
+
+    let second = GroupConsumer::join(&kafka.contract(), "group", "pod-2", "in").unwrap();
+    let mut moved = None;
+    eventually(WITHIN, "one partition moves", || {
+        let _ = first.poll(POLL).unwrap();
+        if let Event::Assigned(assigned) = second.poll(POLL).unwrap() {
+            moved = assigned.first().map(|assigned| assigned.partition);
+        }
+        moved.is_some()
+    });
+    second.leave(WITHIN);
+    let mut source = TransactionalProducer::open(&kafka.contract(), "source").unwrap();
+    let message = Record {
+        partition: moved,
+        ..record("in", "a")
+    };
+    source.commit([message], None).unwrap();
+    assert_eq!(next_value(&first), "a");
+}
+
+#[test]
 fn records_offsets_and_metadata_are_committed_together_and_found_by_the_next_owner() {
     let kafka = Kafka::start();
     kafka.create_topic("in", 1);

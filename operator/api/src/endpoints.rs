@@ -20,8 +20,8 @@ pub struct KafkaEndpoint {
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RegistryEndpoint {
-    /// Base address, below which `/subjects` is found.
-    #[schemars(length(max = 1024), regex(pattern = r"^https?://\S+$"))]
+    /// Base address, without credentials, below which `/subjects` is found.
+    #[schemars(length(max = 1024), regex(pattern = r"^https?://[^\s@]+$"))]
     pub url: String,
 }
 

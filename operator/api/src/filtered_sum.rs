@@ -28,11 +28,12 @@ use crate::{Condition, Duration, KafkaEndpoint, RegistryEndpoint, Scaling, durat
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = "1"),
     validation = Rule::new("size(self.metadata.name) <= 52").message("metadata.name must have at most 52 characters, since workers are named after it"),
+    // A spec that was refused, and so has never had workers, may be mended.
+    validation = Rule::new("(has(oldSelf.status) && !has(oldSelf.status.replicas)) || !has(oldSelf.status) || (self.spec.input == oldSelf.spec.input && self.spec.output == oldSelf.spec.output && self.spec.sum == oldSelf.spec.sum && has(self.spec.filter) == has(oldSelf.spec.filter) && (!has(self.spec.filter) || self.spec.filter == oldSelf.spec.filter) && has(self.spec.kafka) == has(oldSelf.spec.kafka) && (!has(self.spec.kafka) || self.spec.kafka == oldSelf.spec.kafka))").message("input, filter, sum, output and kafka cannot be changed, since old and new records would be summed by different rules: delete the FilteredSum and create another with another name and output.topic"),
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("self.input.topic != self.output.topic").message("output.topic must not be input.topic"),
-    validation = Rule::new("self.input == oldSelf.input && self.output == oldSelf.output && self.sum == oldSelf.sum && has(self.filter) == has(oldSelf.filter) && (!has(self.filter) || self.filter == oldSelf.filter)").message("input, filter, sum and output cannot be changed, since old and new records would be summed by different rules: delete the FilteredSum and create another with another name and output.topic"),
 )]
 pub struct FilteredSumSpec {
     /// What is summed.

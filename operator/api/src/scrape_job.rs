@@ -30,6 +30,7 @@ use crate::{Condition, Duration, KafkaEndpoint, RegistryEndpoint, Scaling, durat
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = "1"),
     validation = Rule::new("size(self.metadata.name) <= 52").message("metadata.name must have at most 52 characters, since workers are named after it"),
+    validation = Rule::new("has(self.spec.kafka) == has(oldSelf.spec.kafka) && (!has(self.spec.kafka) || self.spec.kafka == oldSelf.spec.kafka)").message("kafka cannot be changed, since another cluster does not know how far the job is: delete the ScrapeJob and create another"),
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ScrapeJobSpec {

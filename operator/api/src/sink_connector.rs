@@ -21,6 +21,7 @@ use crate::{Condition, ConnectEndpoint, KafkaEndpoint};
     category = "naru",
     cel,
     doc = "Registers a sink connector with Kafka Connect and keeps it right.",
+    validation = Rule::new("size(self.metadata.name) <= 52").message("metadata.name must have at most 52 characters, since topics are named after it"),
     printcolumn(
         name = "Ready",
         type_ = "string",
@@ -44,6 +45,7 @@ use crate::{Condition, ConnectEndpoint, KafkaEndpoint};
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
+    validation = Rule::new("has(self.connect) == has(oldSelf.connect) && (!has(self.connect) || self.connect == oldSelf.connect)").message("connect cannot be changed, since the connector would go on in the old cluster: delete the SinkConnector and create another"),
     validation = Rule::new("has(self.mysql) != has(self.class)").message("exactly one of mysql and class must be set"),
     validation = Rule::new("has(self.class) || (!has(self.config) && !has(self.configSecrets))").message("config and configSecrets are only possible together with class"),
 )]

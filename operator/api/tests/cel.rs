@@ -177,7 +177,13 @@ fn a_sink_connector_is_of_one_sort() {
 
 #[test]
 fn what_a_sum_consists_of_cannot_be_changed() {
-    let before = parse::<FilteredSum>(filtered_sum());
+    let running = with(
+        filtered_sum(),
+        "/status",
+        json!({ "conditions": [], "replicas": 1 }),
+    );
+    let refused_before = parse::<FilteredSum>(with(filtered_sum(), "/status", json!({ "conditions": [] })));
+    let before = parse::<FilteredSum>(running);
     for (pointer, value) in [
         ("/spec/filter", json!("price < 20")),
         ("/spec/filter", Value::Null),
@@ -187,6 +193,7 @@ fn what_a_sum_consists_of_cannot_be_changed() {
     ] {
         let after = parse::<FilteredSum>(with(filtered_sum(), pointer, value));
         refused(after.validate_cel_update(&before), "cannot be changed");
+        accepted(after.validate_cel_update(&refused_before));
     }
     let scaled = with(filtered_sum(), "/spec/scaling", json!({ "maxReplicas": 9 }));
     assert!(parse::<FilteredSum>(scaled).validate_cel_update(&before).is_ok());

@@ -121,6 +121,11 @@ fn scaling_in_waits_for_a_whole_window() {
         ("a short gap begins nothing anew", with(5, None), Some(1)),
         (
             "after a long gap the window begins anew",
+            [vec![Some(0)], vec![None; 15], vec![Some(0)]].concat(),
+            None,
+        ),
+        (
+            "after a gap of more than two windows too",
             [vec![Some(0)], vec![None; 30], vec![Some(0)]].concat(),
             None,
         ),

@@ -18,8 +18,12 @@ pub struct Failures(Mutex<HashMap<Key, Failing>>);
 /// Which resource: kind, namespace and name.
 pub type Key = (&'static str, String, String);
 
-#[derive(Clone, Copy, Debug)]
+/// Which spec of it: uid and generation. Another spec starts over.
+pub type Version = (Option<String>, Option<i64>);
+
+#[derive(Clone, Debug)]
 struct Failing {
+    version: Version,
     times: u32,
     /// When it is to be tried again.
     due: Instant,
@@ -31,9 +35,9 @@ impl Failures {
     ///
     /// A pass that something else caused, such as the status that the failure itself left behind, does not make the
     /// delay longer: a failure before the next try was due is the same failure.
-    pub fn failed(&self, key: Key, now: Instant) -> (u32, Duration) {
+    pub fn failed(&self, key: Key, version: Version, now: Instant) -> (u32, Duration) {
         let mut failing = self.failing();
-        let before = failing.get(&key).copied();
+        let before = failing.get(&key).filter(|before| before.version == version);
         if let Some(before) = before.filter(|before| now < before.due) {
             return (before.times, before.due - now);
         }
@@ -42,6 +46,7 @@ impl Failures {
         failing.insert(
             key,
             Failing {
+                version,
                 times,
                 due: now + delay,
             },
@@ -75,6 +80,20 @@ mod tests {
         ("ScrapeJob", "default".to_owned(), "joongna".to_owned())
     }
 
+    fn version(generation: i64) -> Version {
+        (Some("0001".to_owned()), Some(generation))
+    }
+
+    #[test]
+    fn an_edit_starts_over() {
+        let failures = Failures::default();
+        let mut now = Instant::now();
+        for _ in 0..5 {
+            now += failures.failed(key(), version(1), now).1;
+        }
+        assert_eq!(failures.failed(key(), version(2), now).0, 1);
+    }
+
     #[test]
     fn the_delay_doubles_up_to_a_minute() {
         let seconds: Vec<_> = (1..=8).map(|failures| delay(failures).as_secs()).collect();
@@ -86,10 +105,10 @@ mod tests {
     fn only_a_failure_that_was_due_counts() {
         let failures = Failures::default();
         let start = Instant::now();
-        let (_, first) = failures.failed(key(), start);
-        let (times, rest) = failures.failed(key(), start + first / 2);
+        let (_, first) = failures.failed(key(), version(1), start);
+        let (times, rest) = failures.failed(key(), version(1), start + first / 2);
         assert_eq!((times, rest), (1, first - first / 2));
-        assert_eq!(failures.failed(key(), start + first).0, 2);
+        assert_eq!(failures.failed(key(), version(1), start + first).0, 2);
     }
 
     #[test]
@@ -97,11 +116,11 @@ mod tests {
         let failures = Failures::default();
         let mut now = Instant::now();
         for expected in 1..=5 {
-            let (times, delay) = failures.failed(key(), now);
+            let (times, delay) = failures.failed(key(), version(1), now);
             assert_eq!(times, expected);
             now += delay;
         }
         failures.clear(&key());
-        assert_eq!(failures.failed(key(), now).0, 1);
+        assert_eq!(failures.failed(key(), version(1), now).0, 1);
     }
 }

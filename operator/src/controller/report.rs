@@ -32,6 +32,7 @@ pub fn failed<K: Resource<DynamicType = ()>>(
 ) -> impl Fn(Arc<K>, &Error, Arc<Context>) -> Action {
     move |object, error, context| {
         let key = key(kind, &*object);
+        let version = (object.uid(), object.meta().generation);
         let (namespace, name) = (&key.1, &key.2);
         match error {
             Error::Invalid { message } => {
@@ -41,7 +42,7 @@ pub fn failed<K: Resource<DynamicType = ()>>(
             }
             Error::Dependency { .. } | Error::Kubernetes { .. } => {
                 let error = error.sentence();
-                let (failures, delay) = context.failures.failed(key.clone(), Instant::now());
+                let (failures, delay) = context.failures.failed(key.clone(), version, Instant::now());
                 tracing::warn!(kind, %namespace, %name, error, failures, "failed to reconcile");
                 Action::requeue(delay)
             }

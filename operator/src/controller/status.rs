@@ -70,7 +70,7 @@ pub fn conditions(
                 ),
                 Error::Kubernetes { .. } => (
                     Observed::holds(VALID, "Accepted", "the spec can work"),
-                    Observed::holds(DEPENDENCIES_READY, "Answering", "all that the spec needs answers"),
+                    Observed::unknown(DEPENDENCIES_READY, "NotChecked", "the API server comes first"),
                 ),
             };
             [

@@ -1,5 +1,7 @@
 //! What can be wrong with a FilteredSum that a schema cannot see. Pure: no client.
 
+use std::collections::BTreeSet;
+
 use naru_api::FilteredSum;
 use naru_contract as contract;
 use naru_rules::filter;
@@ -10,6 +12,8 @@ use crate::{controller::Error, names::Names, settings::Settings, worker::Parent}
 #[derive(Clone, Debug)]
 pub struct ValidFilteredSum {
     pub parent: Parent,
+    /// Fields that the filter refers to.
+    pub filter_fields: BTreeSet<String>,
     /// What the workers are told.
     pub document: contract::FilteredSumWorker,
 }
@@ -22,9 +26,14 @@ pub fn validate(settings: &Settings, sum: &FilteredSum) -> Result<ValidFilteredS
         namespace: &parent.namespace,
         name: &parent.name,
     };
-    if let Some(expression) = &spec.filter {
-        filter::compile(expression).map_err(|error| Error::invalid(format!("filter: {error}")))?;
-    }
+    let filter_fields = match &spec.filter {
+        None => BTreeSet::new(),
+        Some(expression) => {
+            let filter =
+                filter::compile(expression).map_err(|error| Error::invalid(format!("filter: {error}")))?;
+            filter.fields().clone()
+        }
+    };
     let kafka = spec.kafka.as_ref().map(|kafka| &kafka.bootstrap_servers);
     let registry = spec.registry.as_ref().map(|registry| &registry.url);
     let document = contract::FilteredSumWorker {
@@ -42,8 +51,12 @@ pub fn validate(settings: &Settings, sum: &FilteredSum) -> Result<ValidFilteredS
         field: spec.sum.field.clone(),
         group_by: spec.sum.group_by.clone(),
         output_topic: spec.output.topic.clone(),
-        dead_letter_topic: names.dead_letter_topic(),
+        dead_letter_topic: names.sum_dead_letter_topic(),
         commit_interval_ms: spec.commit_interval.as_millis(),
     };
-    Ok(ValidFilteredSum { parent, document })
+    Ok(ValidFilteredSum {
+        parent,
+        filter_fields,
+        document,
+    })
 }

@@ -81,7 +81,7 @@ pub fn validate(settings: &Settings, job: &ScrapeJob) -> Result<ValidScrapeJob, 
         output: contract::Output {
             topic: spec.output.topic.clone(),
             key: spec.output.key.clone(),
-            dead_letter_topic: names.dead_letter_topic(),
+            dead_letter_topic: names.fetcher_dead_letter_topic(),
         },
     };
     Ok(ValidScrapeJob {

@@ -65,7 +65,7 @@ fn a_mysql_sink_is_an_upserting_jdbc_sink_that_reads_committed_records_from_the_
         ("errors.deadletterqueue.context.headers.enable", "true"),
         (
             "errors.deadletterqueue.topic.name",
-            "naru.shop.items.dead-letters",
+            "naru.shop.items.sink.dead-letters",
         ),
         ("errors.deadletterqueue.topic.replication.factor", "-1"),
         ("errors.tolerance", "all"),
@@ -156,8 +156,8 @@ fn mistakes_are_named_with_the_way_out() {
         (
             "its own dead letters",
             &settings(),
-            sink(&json!({ "topics": ["naru.shop.items.dead-letters"], "class": "org.example.Sink" })),
-            "topics: \"naru.shop.items.dead-letters\" takes what this connector cannot store, and must not be its input",
+            sink(&json!({ "topics": ["naru.shop.items.sink.dead-letters"], "class": "org.example.Sink" })),
+            "topics: \"naru.shop.items.sink.dead-letters\" takes what this connector cannot read, and must not be its input",
         ),
     ];
     for (case, settings, sink, expected) in cases {

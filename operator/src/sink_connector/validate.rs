@@ -70,10 +70,10 @@ pub fn validate(settings: &Settings, sink: &SinkConnector) -> Result<ValidSinkCo
         namespace: &namespace,
         name: &sink.name_any(),
     }
-    .dead_letter_topic();
+    .sink_dead_letter_topic();
     if spec.topics.contains(&dead_letter_topic) {
         return Err(Error::invalid(format!(
-            "topics: {dead_letter_topic:?} takes what this connector cannot store, and must not be its input"
+            "topics: {dead_letter_topic:?} takes what this connector cannot read, and must not be its input"
         )));
     }
     Ok(ValidSinkConnector {

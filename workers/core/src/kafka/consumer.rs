@@ -265,6 +265,11 @@ impl GroupConsumer {
                 self.consumer
                     .incremental_assign(&explicit)
                     .context(AssignSnafu { topic: &self.topic })?;
+                // Librdkafka remembers that a partition was paused by the application through a revocation and a
+                // new assignment: what comes back would never bring a message again.
+                self.consumer
+                    .resume(&explicit)
+                    .context(AssignSnafu { topic: &self.topic })?;
                 self.unanswered.set(false);
                 info!(group = %self.group, ?assigned, "partitions are assigned");
                 Ok(Event::Assigned(assigned))

@@ -134,6 +134,22 @@ impl Site {
         }
     }
 
+    /// The outcome of an id whose page made [`Self::settle`] panic.
+    pub(super) fn broke_on(&self, id: u64) -> Settled {
+        tracing::error!(
+            id,
+            "reading a page broke the program: its id becomes a dead letter"
+        );
+        Settled {
+            id,
+            url: self.job.template.url(id),
+            attempts: 1,
+            outcome: Outcome::DeadLetter {
+                reason: "reading the page broke the program, which is a fault of naru's".to_owned(),
+            },
+        }
+    }
+
     async fn attempt(&self, url: &Url) -> Result<Outcome, Trouble> {
         let permit = self.budget.admit().await;
         let passing = |error: &reqwest::Error| Trouble::Passing(cause(error));

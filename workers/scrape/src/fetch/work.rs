@@ -1,10 +1,11 @@
 //! The thread that owns the partitions, and the tasks that fetch their ranges.
 
 use std::collections::{HashMap, VecDeque};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use naru_contract::{Output, ScrapeWorker};
 use naru_worker_core::backoff::Backoff;
 use naru_worker_core::kafka::consumer::{Assigned, Event, GroupConsumer, Revoked};
@@ -230,9 +231,13 @@ impl<'a> Fetcher<'a> {
         let Some((from, to)) = ids else { return };
         let (site, sender) = (Arc::clone(&self.site), self.sender.clone());
         let task = self.context.runtime.spawn(async move {
-            let pages = futures::stream::iter(from..=to)
-                .map(|id| site.settle(id))
-                .buffered(WINDOW);
+            let settle = |id| {
+                let site = &site;
+                // A page that breaks the program must not keep the ids behind it waiting for ever.
+                let settled = AssertUnwindSafe(site.settle(id)).catch_unwind();
+                async move { settled.await.unwrap_or_else(|_| site.broke_on(id)) }
+            };
+            let pages = futures::stream::iter(from..=to).map(settle).buffered(WINDOW);
             let mut pages = std::pin::pin!(pages);
             while let Some(settled) = pages.next().await {
                 // A receiver that is gone means that the session has ended.

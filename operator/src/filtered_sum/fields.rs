@@ -1,0 +1,142 @@
+//! Whether the records of the input topic have the fields that a FilteredSum speaks of. Pure.
+
+use serde_json::Value;
+
+use super::ValidFilteredSum;
+use crate::{
+    controller::Error,
+    registry::{Field, Schema},
+};
+
+/// Compares the spec with the newest schema of the input topic. Not a fault of the spec alone: another schema may
+/// come, hence a dependency.
+pub(super) fn check(sum: &ValidFilteredSum, schema: &Schema) -> Result<(), Error> {
+    let document = &sum.document;
+    let summed = find(schema, "sum.field", &document.field, &document.input_topic)?;
+    if !is_integer(&summed.field_type) {
+        return Err(Error::dependency(
+            "FieldNotSummable",
+            format!(
+                "sum.field: field {:?} of topic {:?} has type {}, expected int or long, which may be null",
+                document.field, document.input_topic, summed.field_type
+            ),
+        ));
+    }
+    for name in &document.group_by {
+        find(schema, "sum.groupBy", name, &document.input_topic)?;
+    }
+    for name in &sum.filter_fields {
+        find(schema, "filter", name, &document.input_topic)?;
+    }
+    Ok(())
+}
+
+fn find<'a>(schema: &'a Schema, place: &str, name: &str, topic: &str) -> Result<&'a Field, Error> {
+    schema
+        .fields
+        .iter()
+        .find(|field| field.name == name)
+        .ok_or_else(|| {
+            let names: Vec<_> = schema.fields.iter().map(|field| field.name.as_str()).collect();
+            let names = names.join(", ");
+            Error::dependency(
+                "FieldMissing",
+                format!("{place}: records of topic {topic:?} have no field {name:?}, only {names}"),
+            )
+        })
+}
+
+/// `int` or `long`, alone or in a union with null.
+fn is_integer(field_type: &Value) -> bool {
+    match field_type {
+        Value::String(name) => name == "int" || name == "long",
+        Value::Array(union) => {
+            let others: Vec<_> = union.iter().filter(|branch| *branch != "null").collect();
+            !others.is_empty() && others.into_iter().all(is_integer)
+        }
+        // A logical type over an integer, such as a timestamp, is one too.
+        Value::Object(object) => object.get("type").is_some_and(is_integer),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use serde_json::json;
+
+    use super::*;
+    use crate::{filtered_sum::validate, settings::Settings};
+
+    fn checked(filter: &str, field: &str, group_by: &[&str]) -> Result<(), String> {
+        let settings = Settings::try_parse_from([
+            "naru-operator",
+            "--worker-image=naru/workers:1",
+            "--kafka-bootstrap-servers=kafka:9092",
+            "--registry-url=http://registry:8081",
+        ])
+        .unwrap();
+        let sum = serde_json::from_value(json!({
+            "metadata": { "name": "total", "namespace": "shop" },
+            "spec": {
+                "input": { "topic": "items" }, "filter": filter,
+                "sum": { "field": field, "groupBy": group_by }, "output": { "topic": "total" },
+            },
+        }))
+        .unwrap();
+        let schema = serde_json::from_value(json!({ "type": "record", "name": "Item", "fields": [
+            { "name": "price", "type": "long" },
+            { "name": "fee", "type": ["null", "int"] },
+            { "name": "weight", "type": "double" },
+            { "name": "title", "type": "string" },
+            { "name": "soldAt", "type": { "type": "long", "logicalType": "timestamp-millis" } },
+        ]}))
+        .unwrap();
+        check(&validate(&settings, &sum).unwrap(), &schema).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn fields_that_are_there_will_do() {
+        for field in ["price", "fee", "soldAt"] {
+            assert_eq!(
+                checked("price < 3 && title != \"\"", field, &["title"]),
+                Ok(()),
+                "{field}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_field_that_is_not_there_is_named_with_those_that_are() {
+        let cases = [
+            (
+                "price < 3",
+                "prce",
+                &[][..],
+                "sum.field: records of topic \"items\" have no field \"prce\", only price,",
+            ),
+            (
+                "cost < 3",
+                "price",
+                &[],
+                "filter: records of topic \"items\" have no field \"cost\"",
+            ),
+            (
+                "price < 3",
+                "price",
+                &["category"],
+                "sum.groupBy: records of topic \"items\" have no field \"category\"",
+            ),
+            (
+                "price < 3",
+                "weight",
+                &[],
+                "sum.field: field \"weight\" of topic \"items\" has type \"double\"",
+            ),
+        ];
+        for (filter, field, group_by, expected) in cases {
+            let refusal = checked(filter, field, group_by).unwrap_err();
+            assert!(refusal.starts_with(expected), "{refusal}");
+        }
+    }
+}
