@@ -42,8 +42,19 @@ pub struct Context {
 /// watch of all others.
 pub type Guarded<K> = DeserializeGuard<K>;
 
+/// The objects of a kind that the operator looks after: all there are, or those of the namespace that it is limited to.
+pub fn watched<K>(client: &Client, settings: &Settings) -> Api<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    match &settings.namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    }
+}
+
 /// A controller for one kind, to which the kinds that it owns can be added.
-pub fn of<K>(client: &Client) -> Controller<Guarded<K>>
+pub fn of<K>(client: &Client, settings: &Settings) -> Controller<Guarded<K>>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
         + Clone
@@ -53,7 +64,7 @@ where
         + Sync
         + 'static,
 {
-    Controller::new(Api::<Guarded<K>>::all(client.clone()), watcher::Config::default())
+    Controller::new(watched(client, settings), watcher::Config::default())
         .with_config(Config::default().concurrency(CONCURRENCY))
 }
 
@@ -111,4 +122,31 @@ pub async fn run<K>(
             }
         })
         .await;
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failure is the test's answer")]
+
+    use clap::Parser;
+    use kube::client::Body;
+    use naru_api::ScrapeJob;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_operator_that_is_limited_to_a_namespace_asks_for_no_other() {
+        let (service, _) = tower_test::mock::pair::<http::Request<Body>, http::Response<Body>>();
+        let client = Client::new(service, "default");
+        let path = |arguments: &[&str]| {
+            let all = ["naru-operator", "--worker-image", "naru/workers:1"].iter();
+            let settings = Settings::try_parse_from(all.chain(arguments)).unwrap();
+            watched::<ScrapeJob>(&client, &settings).resource_url().to_owned()
+        };
+        assert_eq!(path(&[]), "/apis/naru.dev/v1alpha1/scrapejobs");
+        assert_eq!(
+            path(&["--namespace", "shop"]),
+            "/apis/naru.dev/v1alpha1/namespaces/shop/scrapejobs"
+        );
+    }
 }

@@ -15,6 +15,7 @@
 
 pub mod admin;
 pub mod autoscale;
+pub mod check;
 pub mod connect;
 pub mod controller;
 pub mod filtered_sum;

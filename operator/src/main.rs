@@ -3,13 +3,23 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use naru_operator::{run, settings::Settings};
+use naru_operator::{
+    check::{self, Check},
+    run,
+    settings::Settings,
+};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    // One TLS provider for all clients. A second installation is refused, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    // A program of its own, in an image that has no other.
+    if std::env::args().nth(1).as_deref() == Some("check") {
+        return check::run(&Check::parse_from(std::env::args_os().skip(1))).await;
+    }
     let settings = Settings::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
@@ -19,8 +29,6 @@ async fn main() -> ExitCode {
         .with_span_list(false)
         .with_env_filter(filter)
         .init();
-    // One TLS provider for all clients. A second installation is refused, which is as good.
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let stop = CancellationToken::new();
     let stopper = stop.clone();
     tokio::spawn(async move {

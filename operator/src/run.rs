@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use futures::FutureExt;
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
 use kube::{
-    Api, Client,
+    Client,
     runtime::{
         events::{Recorder, Reporter},
         watcher,
@@ -80,10 +80,15 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), Erro
         .context(ListenSnafu { address })?;
     tracing::info!(%address, "started");
 
-    let scrape_jobs = owning_workers(controller::of::<ScrapeJob>(&client), &client);
-    let filtered_sums = owning_workers(controller::of::<FilteredSum>(&client), &client);
-    let sink_connectors = controller::of::<SinkConnector>(&client);
-    let targets = Targets::new(&context.settings, scrape_jobs.store(), filtered_sums.store());
+    let settings = &context.settings;
+    let scrape_jobs = owning_workers(controller::of::<ScrapeJob>(&client, settings), &client, settings);
+    let filtered_sums = owning_workers(
+        controller::of::<FilteredSum>(&client, settings),
+        &client,
+        settings,
+    );
+    let sink_connectors = controller::of::<SinkConnector>(&client, settings);
+    let targets = Targets::new(settings, scrape_jobs.store(), filtered_sums.store());
     let listed = futures::future::join3(
         controller::open_when_listed(scrape_jobs.store(), Arc::clone(&gates), scrape_job::KIND),
         controller::open_when_listed(filtered_sums.store(), Arc::clone(&gates), filtered_sum::KIND),
@@ -140,7 +145,7 @@ async fn too_late(stop: &CancellationToken) {
 
 /// Changes of an owned ConfigMap or Deployment wake its owner. By resource version and not by generation: a
 /// Deployment's status changes without the latter.
-fn owning_workers<K>(controller: ControllerOf<K>, client: &Client) -> ControllerOf<K>
+fn owning_workers<K>(controller: ControllerOf<K>, client: &Client, settings: &Settings) -> ControllerOf<K>
 where
     K: kube::Resource<DynamicType = ()>
         + Clone
@@ -152,8 +157,8 @@ where
 {
     let ours = watcher::Config::default().labels("app.kubernetes.io/managed-by=naru");
     controller
-        .owns(Api::<Deployment>::all(client.clone()), ours.clone())
-        .owns(Api::<ConfigMap>::all(client.clone()), ours)
+        .owns(controller::watched::<Deployment>(client, settings), ours.clone())
+        .owns(controller::watched::<ConfigMap>(client, settings), ours)
 }
 
 type ControllerOf<K> = kube::runtime::Controller<controller::Guarded<K>>;

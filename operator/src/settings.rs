@@ -23,12 +23,19 @@ pub struct Settings {
     /// Kafka Connect of resources that name none.
     #[arg(long, env = "NARU_CONNECT_URL")]
     pub connect_url: Option<String>,
+    /// The only namespace that is looked after. Not given: all of them.
+    #[arg(long, env = "NARU_NAMESPACE")]
+    pub namespace: Option<String>,
     /// Image of the workers.
     #[arg(long, env = "NARU_WORKER_IMAGE")]
     pub worker_image: String,
     /// `imagePullPolicy` of the workers.
     #[arg(long, env = "NARU_WORKER_IMAGE_PULL_POLICY", default_value = "IfNotPresent")]
     pub worker_image_pull_policy: String,
+    /// Secrets that the workers' image is pulled with, separated by commas. Each namespace with workers has its own of
+    /// these names.
+    #[arg(long, env = "NARU_WORKER_IMAGE_PULL_SECRETS", value_delimiter = ',')]
+    pub worker_image_pull_secrets: Vec<String>,
     /// Log filter of the workers, as for the operator's own `RUST_LOG`.
     #[arg(long, env = "NARU_WORKER_LOG", default_value = "info")]
     pub worker_log: String,

@@ -10,8 +10,9 @@ use k8s_openapi::{
         apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
         core::v1::{
             Capabilities, ConfigMap, ConfigMapVolumeSource, Container, ContainerPort, EnvVar, EnvVarSource,
-            HTTPGetAction, ObjectFieldSelector, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
-            ResourceRequirements, SeccompProfile, SecurityContext, Volume, VolumeMount,
+            HTTPGetAction, LocalObjectReference, ObjectFieldSelector, PodSecurityContext, PodSpec,
+            PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile, SecurityContext, Volume,
+            VolumeMount,
         },
     },
     apimachinery::pkg::{
@@ -158,6 +159,7 @@ fn pod(settings: &Settings, worker: &Worker<'_>) -> PodSpec {
             }),
             ..PodSecurityContext::default()
         }),
+        image_pull_secrets: Some(pull_secrets(settings)).filter(|secrets| !secrets.is_empty()),
         containers: vec![container(settings, worker)],
         volumes: Some(vec![Volume {
             name: "config".to_owned(),
@@ -169,6 +171,13 @@ fn pod(settings: &Settings, worker: &Worker<'_>) -> PodSpec {
         }]),
         ..PodSpec::default()
     }
+}
+
+fn pull_secrets(settings: &Settings) -> Vec<LocalObjectReference> {
+    let named = settings.worker_image_pull_secrets.iter();
+    named
+        .map(|name| LocalObjectReference { name: name.clone() })
+        .collect()
 }
 
 fn container(settings: &Settings, worker: &Worker<'_>) -> Container {

@@ -23,3 +23,46 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version | replace "+" "_" }}
 {{- $root := index . 1 -}}
 {{ $image.repository }}:{{ $image.tag | default $root.Chart.AppVersion }}
 {{- end -}}
+
+{{/* What holds the operator's permissions. */}}
+{{- define "naru.role" -}}
+{{- ternary "ClusterRole" "Role" (empty .Values.watchNamespace) -}}
+{{- end -}}
+
+{{/* Labels of the pod of `helm test`. Not the operator's: its Service must not find this pod. */}}
+{{- define "naru.check" -}}
+app.kubernetes.io/name: naru-check
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{/* What the restricted Pod Security Standard asks of a pod, and of a container; and no writing where no volume is. */}}
+{{- define "naru.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+seccompProfile:
+  type: RuntimeDefault
+{{- end -}}
+
+{{- define "naru.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+{{- end -}}
+
+{{/* Where pods may run, and how their image is pulled. */}}
+{{- define "naru.placement" -}}
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.affinity }}
+affinity: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}

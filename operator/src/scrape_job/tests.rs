@@ -1,6 +1,7 @@
 //! The pure phases on the example that users start from.
 
 use clap::Parser;
+use k8s_openapi::api::core::v1::LocalObjectReference;
 use naru_api::ScrapeJob;
 
 use super::{build, validate};
@@ -64,6 +65,29 @@ fn a_change_of_the_document_rolls_the_workers_and_nothing_else_does() {
     assert_eq!(before, more_workers);
     let other_rule = template(&job(|yaml| yaml.replace("main h1", "main h2")));
     assert_ne!(before, other_rule);
+}
+
+#[test]
+fn the_image_of_the_workers_is_pulled_with_the_secrets_of_the_settings() {
+    let secrets = |settings: &Settings| {
+        let valid = validate(&defaults(), &job(|yaml| yaml)).unwrap();
+        let pod = build::build(settings, &valid)
+            .fetcher
+            .spec
+            .unwrap()
+            .template
+            .spec
+            .unwrap();
+        let names =
+            |secrets: Vec<LocalObjectReference>| secrets.into_iter().map(|secret| secret.name).collect();
+        pod.image_pull_secrets.map(names)
+    };
+    assert_eq!(secrets(&defaults()), None);
+    let two = settings(&["--worker-image-pull-secrets", "registry,mirror"]);
+    assert_eq!(
+        secrets(&two),
+        Some(vec!["registry".to_owned(), "mirror".to_owned()])
+    );
 }
 
 #[test]
