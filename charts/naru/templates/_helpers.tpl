@@ -66,3 +66,19 @@ tolerations: {{- toYaml . | nindent 2 }}
 affinity: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end -}}
+
+{{/* Ports that the operator connects to, in order: those of the API server, of the default addresses, and the stated ones. */}}
+{{- define "naru.egressPorts" -}}
+{{- $ports := concat .Values.networkPolicy.apiServerPorts .Values.networkPolicy.egressPorts }}
+{{- range splitList "," .Values.defaults.kafka.bootstrapServers | compact }}
+{{- $ports = append $ports (regexFind "[0-9]+$" .) }}
+{{- end }}
+{{- range compact (list .Values.defaults.registry.url .Values.defaults.connect.url) }}
+{{- $url := urlParse . }}
+{{- $scheme := ternary "443" "80" (eq $url.scheme "https") }}
+{{- $ports = append $ports (regexFind "[0-9]+$" (regexFind ":[0-9]+$" $url.host) | default $scheme) }}
+{{- end }}
+{{- $numbers := list }}
+{{- range $ports }}{{ $numbers = append $numbers (int .) }}{{ end }}
+{{- $numbers | uniq | toYaml }}
+{{- end -}}
