@@ -14,6 +14,7 @@ mod tests;
 
 use std::time::Duration;
 
+use naru_api::condition::reason;
 use reqwest::{Method, StatusCode};
 use serde::{Deserialize, de::DeserializeOwned};
 use snafu::Snafu;
@@ -60,10 +61,10 @@ pub enum Error {
 impl From<Error> for ReconcileError {
     fn from(error: Error) -> Self {
         let reason = match error {
-            Error::Unreachable { .. } => "ConnectUnreachable",
-            Error::Rebalancing { .. } => "ConnectRebalancing",
-            Error::Refused { .. } => "ConnectRefused",
-            Error::NotConnect { .. } => "NotConnect",
+            Error::Unreachable { .. } => reason::CONNECT_UNREACHABLE,
+            Error::Rebalancing { .. } => reason::CONNECT_REBALANCING,
+            Error::Refused { .. } => reason::CONNECT_REFUSED,
+            Error::NotConnect { .. } => reason::NOT_CONNECT,
         };
         Self::dependency(reason, error.to_string())
     }

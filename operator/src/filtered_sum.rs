@@ -9,7 +9,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
 use kube::{core::object::HasStatus, runtime::controller::Action};
-use naru_api::{FilteredSum, FilteredSumStatus};
+use naru_api::{FilteredSum, FilteredSumStatus, condition::reason};
 
 pub use self::validate::{ValidFilteredSum, validate};
 use crate::{
@@ -73,7 +73,7 @@ async fn dereference(context: &Context, sum: &ValidFilteredSum) -> Result<Referr
     {
         Some(input_partitions) => Ok(Referred { input_partitions }),
         None => Err(Error::dependency(
-            "TopicMissing",
+            reason::TOPIC_MISSING,
             format!("input.topic: there is no topic {topic:?} yet"),
         )),
     }
@@ -90,7 +90,7 @@ async fn apply(
         let partitions = kafka.ensure(topic).await?;
         if partitions < topic.partitions {
             return Err(Error::dependency(
-                "TopicTooSmall",
+                reason::TOPIC_TOO_SMALL,
                 format!(
                     "topic {:?} has {partitions} partitions and needs {}",
                     topic.name, topic.partitions
@@ -129,6 +129,7 @@ async fn write_status(
         max_replicas: outcome.map_or(before.max_replicas, |applied| {
             Some(most.min(applied.input_partitions))
         }),
+        ..before
     };
     status::write(context, sum, &status).await
 }
@@ -140,17 +141,17 @@ fn readiness(applied: &Applied) -> Readiness {
     match wanted {
         _ if ready < wanted => Readiness {
             ready: false,
-            reason: "Starting",
+            reason: reason::STARTING,
             message,
         },
         0 => Readiness {
             ready: true,
-            reason: "Idle",
+            reason: reason::IDLE,
             message,
         },
         _ => Readiness {
             ready: true,
-            reason: "Running",
+            reason: reason::RUNNING,
             message,
         },
     }

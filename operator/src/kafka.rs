@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use naru_api::condition::reason;
 use rdkafka::{
     ClientConfig,
     admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication},
@@ -40,8 +41,8 @@ pub enum Error {
 impl From<Error> for ReconcileError {
     fn from(error: Error) -> Self {
         match error {
-            Error::Unreachable { .. } => Self::dependency("KafkaUnreachable", error.to_string()),
-            Error::Refused { .. } => Self::dependency("KafkaRefused", error.to_string()),
+            Error::Unreachable { .. } => Self::dependency(reason::KAFKA_UNREACHABLE, error.to_string()),
+            Error::Refused { .. } => Self::dependency(reason::KAFKA_REFUSED, error.to_string()),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use naru_api::condition::reason;
 use reqwest::StatusCode;
 use serde::Deserialize;
 
@@ -20,14 +21,14 @@ pub async fn check(http: &reqwest::Client, url: &str) -> Result<(), Error> {
     match answer {
         Ok(answer) if answer.status().is_success() => Ok(()),
         Ok(answer) => Err(Error::dependency(
-            "RegistryRefused",
+            reason::REGISTRY_REFUSED,
             format!(
                 "the schema registry at {url:?} answers GET /subjects with status {}",
                 answer.status().as_u16()
             ),
         )),
         Err(error) => Err(Error::dependency(
-            "RegistryUnreachable",
+            reason::REGISTRY_UNREACHABLE,
             format!(
                 "the schema registry at {url:?} does not answer: {}",
                 cause(&error)
@@ -44,14 +45,14 @@ pub async fn value_schema(http: &reqwest::Client, url: &str, topic: &str) -> Res
     }
     let refused = |what: String| {
         Error::dependency(
-            "RegistryRefused",
+            reason::REGISTRY_REFUSED,
             format!("the schema registry at {url:?} answers for subject \"{topic}-value\" with {what}"),
         )
     };
     let unreachable = |error: &reqwest::Error| {
         let cause = cause(error);
         Error::dependency(
-            "RegistryUnreachable",
+            reason::REGISTRY_UNREACHABLE,
             format!("the schema registry at {url:?} does not answer: {cause}"),
         )
     };

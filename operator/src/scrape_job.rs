@@ -10,7 +10,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
 use kube::{core::object::HasStatus, runtime::controller::Action};
-use naru_api::{ScrapeJob, ScrapeJobStatus};
+use naru_api::{ScrapeJob, ScrapeJobStatus, condition::reason};
 
 pub use self::validate::{ValidScrapeJob, most_fetchers, validate};
 use crate::{
@@ -91,6 +91,7 @@ async fn write_status(
         conditions,
         replicas: outcome.map_or(before.replicas, |applied| Some(replicas(&applied.fetcher))),
         max_replicas: outcome.map_or(before.max_replicas, |_| Some(most_fetchers(&job.spec))),
+        ..before
     };
     status::write(context, job, &status).await
 }
@@ -103,19 +104,19 @@ fn readiness(applied: &Applied) -> Readiness {
     if planners < 1 || fetchers < wanted {
         Readiness {
             ready: false,
-            reason: "Starting",
+            reason: reason::STARTING,
             message,
         }
     } else if wanted == 0 {
         Readiness {
             ready: true,
-            reason: "Idle",
+            reason: reason::IDLE,
             message,
         }
     } else {
         Readiness {
             ready: true,
-            reason: "Running",
+            reason: reason::RUNNING,
             message,
         }
     }

@@ -1,5 +1,7 @@
 //! Conditions: what a resource says of itself. Types and reasons are stable, people and scripts match on them.
 
+pub mod reason;
+
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,22 +12,45 @@ pub const READY: &str = "Ready";
 pub const VALID: &str = "Valid";
 /// Kafka, the registry, Connect, Secrets and topics that the spec needs answer and exist.
 pub const DEPENDENCIES_READY: &str = "DependenciesReady";
+/// A rollout or a registration is under way.
+pub const PROGRESSING: &str = "Progressing";
+/// Something runs, but not all of it, or not as the spec says.
+pub const DEGRADED: &str = "Degraded";
+/// `spec.suspend` is set.
+pub const PAUSED: &str = "Paused";
+/// The number of workers follows the consumer lag.
+pub const SCALING_ACTIVE: &str = "ScalingActive";
+/// The consumer lag can be read.
+pub const LAG_AVAILABLE: &str = "LagAvailable";
+
+/// Conditions of each kind, which its reconciler writes.
+pub const OF_RECONCILERS: [&str; 6] = [READY, VALID, DEPENDENCIES_READY, PROGRESSING, DEGRADED, PAUSED];
+/// Conditions of what is scaled, which the autoscaler writes.
+pub const OF_AUTOSCALER: [&str; 2] = [SCALING_ACTIVE, LAG_AVAILABLE];
 
 /// One observation, shaped as `metav1.Condition`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
-    /// What is observed, such as `Ready`.
+    /// What is observed: `Ready`, `Valid`, `DependenciesReady`, `Progressing`, `Degraded`, `Paused`, `ScalingActive`
+    /// or `LagAvailable`.
     #[serde(rename = "type")]
+    #[schemars(length(min = 1, max = 316))]
     pub condition_type: String,
     /// `True`, `False` or `Unknown`.
     #[schemars(extend("enum" = ["True", "False", "Unknown"]))]
     pub status: String,
-    /// One word for programs.
+    /// One word for programs, of a stable list.
+    #[schemars(
+        length(max = 1024),
+        regex(pattern = r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$")
+    )]
     pub reason: String,
-    /// A sentence for people.
+    /// A sentence for people. The same failure has the same words.
+    #[schemars(length(max = 32768))]
     pub message: String,
     /// Since when the status is as it is (RFC 3339).
+    #[schemars(extend("format" = "date-time"))]
     pub last_transition_time: String,
     /// The generation of the spec that was looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -74,7 +99,8 @@ impl Observed {
     }
 }
 
-/// The conditions after an observation: `lastTransitionTime` moves only where the status changes.
+/// The conditions after an observation: `lastTransitionTime` moves only where the status changes. Conditions that were
+/// not observed are another writer's, and not among them.
 pub fn merge(
     before: &[Condition],
     observed: &[Observed],

@@ -4,7 +4,9 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Condition, Duration, KafkaEndpoint, RegistryEndpoint, Scaling, duration::literal};
+use crate::{
+    Condition, DeletionPolicy, Duration, KafkaEndpoint, RegistryEndpoint, Rollout, Scaling, duration::literal,
+};
 
 /// Sums a field of the records that a filter lets through, exactly, each record once, and writes the running
 /// totals to another topic.
@@ -26,6 +28,9 @@ use crate::{Condition, Duration, KafkaEndpoint, RegistryEndpoint, Scaling, durat
     printcolumn(name = "Input", type_ = "string", json_path = ".spec.input.topic"),
     printcolumn(name = "Output", type_ = "string", json_path = ".spec.output.topic"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Progressing", type_ = "string", json_path = ".status.conditions[?(@.type==\"Progressing\")].reason", priority = "1"),
+    printcolumn(name = "Degraded", type_ = "string", json_path = ".status.conditions[?(@.type==\"Degraded\")].reason", priority = "1"),
+    printcolumn(name = "Scaling", type_ = "string", json_path = ".status.conditions[?(@.type==\"ScalingActive\")].reason", priority = "1"),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = "1"),
     validation = Rule::new("size(self.metadata.name) <= 52").message("metadata.name must have at most 52 characters, since workers are named after it"),
     // A spec that was refused, and so has never had workers, may be mended.
@@ -49,6 +54,16 @@ pub struct FilteredSumSpec {
     /// How many workers there may be.
     #[serde(default)]
     pub scaling: Scaling,
+    /// While it is true there are no workers. Nothing is lost: they go on where they were.
+    #[serde(default)]
+    pub suspend: bool,
+    /// How a change of the workers is rolled out.
+    #[serde(default)]
+    pub rollout: Rollout,
+    /// What becomes of topics and the consumer group when the resource is deleted. `Orphan`: they stay. `Delete`: the
+    /// consumer group and the topics that naru created for it (`status.createdTopics`) go, with all records in them.
+    #[serde(default)]
+    pub deletion_policy: DeletionPolicy,
     /// Time between two transactions while records arrive: how old a total can be, and how long a reader waits.
     #[serde(default = "FilteredSumSpec::default_commit_interval")]
     #[x_kube(validation = Rule::new("duration(self) >= duration('1ms') && duration(self) <= duration('5s')").message("must be from 1ms to 5s"))]
@@ -94,7 +109,7 @@ pub struct Sum {
 #[serde(rename_all = "camelCase")]
 pub struct FilteredSumOutput {
     /// Topic of the totals. It is created compacted, with as many partitions as the input topic, and kept when the
-    /// FilteredSum is deleted.
+    /// FilteredSum is deleted, unless `deletionPolicy` says otherwise.
     #[schemars(length(min = 1, max = 200), regex(pattern = r"^[a-zA-Z0-9._-]+$"))]
     pub topic: String,
 }
@@ -115,4 +130,11 @@ pub struct FilteredSumStatus {
     /// Most workers that there can be: the smaller of `scaling.maxReplicas` and the partitions of the input topic.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_replicas: Option<i32>,
+    /// Topics that naru created for this resource, and that `deletionPolicy: Delete` deletes with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "set"))]
+    pub created_topics: Vec<String>,
+    /// Hash of the workers' last template with which all of them came up: what `rollout.autoRollback` goes back to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_good_revision: Option<String>,
 }

@@ -14,14 +14,17 @@
 )]
 
 pub mod condition;
+mod deletion;
 mod duration;
 mod endpoints;
 mod filtered_sum;
+mod rollout;
 mod scaling;
 mod scrape_job;
 mod sink_connector;
 
 pub use condition::Condition;
+pub use deletion::{ConnectorDeletionPolicy, DeletionPolicy};
 pub use duration::Duration;
 pub use endpoints::{ConnectEndpoint, KafkaEndpoint, RegistryEndpoint};
 pub use filtered_sum::{
@@ -30,6 +33,7 @@ pub use filtered_sum::{
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 pub use naru_rules::extract::{Field, FieldType, Source as FieldSource};
+pub use rollout::Rollout;
 pub use scaling::Scaling;
 pub use scrape_job::{
     ExponentialRetry, Extract, FixedRetry, Head, PageSource, Politeness, RecordOutput, Retry, Robots,
@@ -44,6 +48,13 @@ pub const GROUP: &str = "naru.dev";
 
 /// Label by which the resources of one pipeline belong together.
 pub const PIPELINE_LABEL: &str = "naru.dev/pipeline";
+
+/// Annotation by which, when it is `true`, the deletion of a resource no longer waits for a Kafka or Connect cluster that
+/// does not answer.
+pub const FORCE_DELETE_ANNOTATION: &str = "naru.dev/force-delete";
+
+/// Annotation of owned objects: a hash of what was applied.
+pub const APPLIED_ANNOTATION: &str = "naru.dev/applied";
 
 /// The definitions of all kinds, by the name of the file in `crds/` that holds each.
 pub fn definitions() -> [(&'static str, CustomResourceDefinition); 3] {

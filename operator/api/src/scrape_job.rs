@@ -7,7 +7,9 @@ use naru_rules::extract::Field;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use crate::{Condition, Duration, KafkaEndpoint, RegistryEndpoint, Scaling, duration::literal};
+use crate::{
+    Condition, DeletionPolicy, Duration, KafkaEndpoint, RegistryEndpoint, Rollout, Scaling, duration::literal,
+};
 
 /// Collects the pages of a site whose addresses carry a growing id, and sends each as an Avro record to a Kafka
 /// topic, exactly once.
@@ -28,6 +30,9 @@ use crate::{Condition, Duration, KafkaEndpoint, RegistryEndpoint, Scaling, durat
     printcolumn(name = "Max", type_ = "integer", json_path = ".status.maxReplicas"),
     printcolumn(name = "Output", type_ = "string", json_path = ".spec.output.topic"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Progressing", type_ = "string", json_path = ".status.conditions[?(@.type==\"Progressing\")].reason", priority = "1"),
+    printcolumn(name = "Degraded", type_ = "string", json_path = ".status.conditions[?(@.type==\"Degraded\")].reason", priority = "1"),
+    printcolumn(name = "Scaling", type_ = "string", json_path = ".status.conditions[?(@.type==\"ScalingActive\")].reason", priority = "1"),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = "1"),
     validation = Rule::new("size(self.metadata.name) <= 52").message("metadata.name must have at most 52 characters, since workers are named after it"),
     validation = Rule::new("has(self.spec.kafka) == has(oldSelf.spec.kafka) && (!has(self.spec.kafka) || self.spec.kafka == oldSelf.spec.kafka)").message("kafka cannot be changed, since another cluster does not know how far the job is: delete the ScrapeJob and create another"),
@@ -50,6 +55,16 @@ pub struct ScrapeJobSpec {
     /// How many fetchers there may be.
     #[serde(default)]
     pub scaling: Scaling,
+    /// While it is true there are no workers. Nothing is lost: they go on where they were.
+    #[serde(default)]
+    pub suspend: bool,
+    /// How a change of the workers is rolled out.
+    #[serde(default)]
+    pub rollout: Rollout,
+    /// What becomes of topics and the consumer group when the resource is deleted. `Orphan`: they stay. `Delete`: the
+    /// consumer group and the topics that naru created for it (`status.createdTopics`) go, with all records in them.
+    #[serde(default)]
+    pub deletion_policy: DeletionPolicy,
     /// The Kafka cluster, if it is not the default one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kafka: Option<KafkaEndpoint>,
@@ -295,7 +310,8 @@ pub struct Extract {
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RecordOutput {
-    /// Topic of the records. It is created if it does not exist, and kept when the job is deleted.
+    /// Topic of the records. It is created if it does not exist, and kept when the job is deleted,
+    /// unless `deletionPolicy` says otherwise.
     #[schemars(length(min = 1, max = 200), regex(pattern = r"^[a-zA-Z0-9._-]+$"))]
     pub topic: String,
     /// The field whose value is the record's key. It must be required.
@@ -329,4 +345,11 @@ pub struct ScrapeJobStatus {
     /// Most fetchers that there can be: the smaller of `scaling.maxReplicas` and the partitions of the frontier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_replicas: Option<i32>,
+    /// Topics that naru created for this resource, and that `deletionPolicy: Delete` deletes with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "set"))]
+    pub created_topics: Vec<String>,
+    /// Hash of the workers' last template with which all of them came up: what `rollout.autoRollback` goes back to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_good_revision: Option<String>,
 }

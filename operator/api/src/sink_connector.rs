@@ -6,7 +6,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Condition, ConnectEndpoint, KafkaEndpoint};
+use crate::{Condition, ConnectEndpoint, ConnectorDeletionPolicy, KafkaEndpoint};
 
 /// Stores the records of topics: a typed section for a common store, or `class` and `config` for any connector
 /// that the Connect cluster has.
@@ -36,6 +36,13 @@ use crate::{Condition, ConnectEndpoint, KafkaEndpoint};
     printcolumn(name = "Failed", type_ = "integer", json_path = ".status.tasks.failed"),
     printcolumn(name = "Topics", type_ = "string", json_path = ".spec.topics"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Connector", type_ = "string", json_path = ".status.connector", priority = "1"),
+    printcolumn(
+        name = "Degraded",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Degraded\")].reason",
+        priority = "1"
+    ),
     printcolumn(
         name = "Message",
         type_ = "string",
@@ -74,6 +81,14 @@ pub struct SinkConnectorSpec {
     /// Configuration of `class` whose values come from Secrets of the same namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_secrets: Option<BTreeMap<String, SecretKey>>,
+    /// While it is true the connector is paused: its tasks stop, and go on where they were when it is false again.
+    #[serde(default)]
+    pub suspend: bool,
+    /// What becomes of the connector when the resource is deleted. `Delete`: it is unregistered, and one with the same
+    /// name goes on where it was. `Orphan`: it goes on as it is. `ResetOffsetsAndDelete`: it is unregistered, and one
+    /// with the same name reads its topics from their start.
+    #[serde(default)]
+    pub deletion_policy: ConnectorDeletionPolicy,
     /// The Connect cluster, if it is not the default one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connect: Option<ConnectEndpoint>,

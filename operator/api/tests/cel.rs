@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failure is the test's answer")]
 
-use naru_api::{FilteredSum, ScrapeJob, SinkConnector};
+use naru_api::{ConnectorDeletionPolicy, DeletionPolicy, FilteredSum, ScrapeJob, SinkConnector};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -137,6 +137,36 @@ fn a_scrape_job_that_cannot_work_is_refused() {
             expected,
         );
     }
+}
+
+#[test]
+fn a_rollout_has_from_ten_seconds_to_an_hour() {
+    for (deadline, allowed) in [("10s", true), ("1h", true), ("9s", false), ("61m", false)] {
+        let rollout = json!({ "progressDeadline": deadline });
+        let job = parse::<ScrapeJob>(with(scrape_job(), "/spec/rollout", rollout.clone())).validate_cel();
+        let sum = parse::<FilteredSum>(with(filtered_sum(), "/spec/rollout", rollout)).validate_cel();
+        if allowed {
+            accepted(job);
+            accepted(sum);
+        } else {
+            refused(job, "must be from 10s to 1h");
+            refused(sum, "must be from 10s to 1h");
+        }
+    }
+}
+
+#[test]
+fn nothing_is_suspended_rolled_back_or_deleted_unless_asked_for() {
+    let job = parse::<ScrapeJob>(scrape_job()).spec;
+    assert!(!job.suspend && !job.rollout.auto_rollback);
+    assert_eq!(job.deletion_policy, DeletionPolicy::Orphan);
+    assert_eq!(String::from(job.rollout.progress_deadline), "2m");
+    let sum = parse::<FilteredSum>(filtered_sum()).spec;
+    assert!(!sum.suspend && !sum.rollout.auto_rollback);
+    assert_eq!(sum.deletion_policy, DeletionPolicy::Orphan);
+    let sink = parse::<SinkConnector>(sink_connector()).spec;
+    assert!(!sink.suspend);
+    assert_eq!(sink.deletion_policy, ConnectorDeletionPolicy::Delete);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Why a pass over a resource ended early.
 
+use naru_api::condition::reason;
 use snafu::Snafu;
 
 /// Each variant has its own condition and its own way to be tried again.
@@ -42,9 +43,9 @@ impl Error {
     /// One word for conditions, events and metrics.
     pub fn reason(&self) -> &'static str {
         match self {
-            Self::Invalid { .. } => "InvalidSpec",
+            Self::Invalid { .. } => reason::INVALID_SPEC,
             Self::Dependency { reason, .. } => reason,
-            Self::Kubernetes { .. } => "KubernetesError",
+            Self::Kubernetes { .. } => reason::KUBERNETES_ERROR,
         }
     }
 

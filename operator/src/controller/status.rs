@@ -9,7 +9,7 @@ use kube::{
     core::{NamespaceResourceScope, object::HasStatus},
     runtime::events::{Event, EventType},
 };
-use naru_api::condition::{self, Condition, DEPENDENCIES_READY, Observed, READY, VALID};
+use naru_api::condition::{self, Condition, DEPENDENCIES_READY, Observed, READY, VALID, reason};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 use snafu::ResultExt;
@@ -50,8 +50,12 @@ pub fn conditions(
                 reason,
                 message: cut(message),
             },
-            Observed::holds(VALID, "Accepted", "the spec can work"),
-            Observed::holds(DEPENDENCIES_READY, "Answering", "all that the spec needs answers"),
+            Observed::holds(VALID, reason::ACCEPTED, "the spec can work"),
+            Observed::holds(
+                DEPENDENCIES_READY,
+                reason::ANSWERING,
+                "all that the spec needs answers",
+            ),
         ],
         Err(error) => {
             let message = cut(&error.sentence());
@@ -60,17 +64,21 @@ pub fn conditions(
                     Observed::fails(VALID, error.reason(), message.clone()),
                     Observed::unknown(
                         DEPENDENCIES_READY,
-                        "NotChecked",
+                        reason::NOT_CHECKED,
                         "not looked at while the spec is invalid",
                     ),
                 ),
                 Error::Dependency { reason, .. } => (
-                    Observed::holds(VALID, "Accepted", "the spec can work"),
+                    Observed::holds(VALID, reason::ACCEPTED, "the spec can work"),
                     Observed::fails(DEPENDENCIES_READY, reason, message.clone()),
                 ),
                 Error::Kubernetes { .. } => (
-                    Observed::holds(VALID, "Accepted", "the spec can work"),
-                    Observed::unknown(DEPENDENCIES_READY, "NotChecked", "the API server comes first"),
+                    Observed::holds(VALID, reason::ACCEPTED, "the spec can work"),
+                    Observed::unknown(
+                        DEPENDENCIES_READY,
+                        reason::NOT_CHECKED,
+                        "the API server comes first",
+                    ),
                 ),
             };
             [
@@ -152,7 +160,7 @@ fn transition(before: &[Condition], after: &[Condition]) -> Option<Event> {
         return None;
     }
     Some(Event {
-        type_: if now.status == "True" || now.reason == "Starting" {
+        type_: if now.status == "True" || now.reason == reason::STARTING {
             EventType::Normal
         } else {
             EventType::Warning

@@ -1,5 +1,6 @@
 //! Whether the records of the input topic have the fields that a FilteredSum speaks of. Pure.
 
+use naru_api::condition::reason;
 use serde_json::Value;
 
 use super::ValidFilteredSum;
@@ -15,7 +16,7 @@ pub(super) fn check(sum: &ValidFilteredSum, schema: &Schema) -> Result<(), Error
     let summed = find(schema, "sum.field", &document.field, &document.input_topic)?;
     if !is_integer(&summed.field_type) {
         return Err(Error::dependency(
-            "FieldNotSummable",
+            reason::FIELD_NOT_SUMMABLE,
             format!(
                 "sum.field: field {:?} of topic {:?} has type {}, expected int or long, which may be null",
                 document.field, document.input_topic, summed.field_type
@@ -40,7 +41,7 @@ fn find<'a>(schema: &'a Schema, place: &str, name: &str, topic: &str) -> Result<
             let names: Vec<_> = schema.fields.iter().map(|field| field.name.as_str()).collect();
             let names = names.join(", ");
             Error::dependency(
-                "FieldMissing",
+                reason::FIELD_MISSING,
                 format!("{place}: records of topic {topic:?} have no field {name:?}, only {names}"),
             )
         })

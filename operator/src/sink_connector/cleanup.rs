@@ -10,7 +10,7 @@ use kube::{
         events::{Event, EventType},
     },
 };
-use naru_api::SinkConnector;
+use naru_api::{SinkConnector, condition::reason};
 
 use super::{KIND, connector_name, restarts::Restarts, validate};
 use crate::{
@@ -45,7 +45,7 @@ pub(super) async fn cleanup(
         let hopeless = matches!(error, Error::Invalid { .. }) && !registered;
         if !hopeless && !out_of_patience(deleted, Timestamp::now()) {
             // As a dependency also where the spec is wrong: it must be tried again, not wait for an edit.
-            return Err(Error::dependency("ConnectorNotDeleted", error.sentence()));
+            return Err(Error::dependency(reason::CONNECTOR_NOT_DELETED, error.sentence()));
         }
         leave_behind(sink, context, &connector, &error).await;
     }
@@ -65,7 +65,7 @@ async fn unregister(context: &Context, address: Address, connector: &str) -> Res
         tokio::time::sleep(BETWEEN_LOOKS).await;
     }
     Err(Error::dependency(
-        "ConnectorNotDeleted",
+        reason::CONNECTOR_NOT_DELETED,
         format!("connector {connector:?} is still registered"),
     ))
 }
@@ -84,7 +84,7 @@ async fn leave_behind(sink: &SinkConnector, context: &Context, connector: &str, 
     tracing::warn!(connector, error = error.sentence(), "left a connector behind");
     let event = Event {
         type_: EventType::Warning,
-        reason: "ConnectorLeftBehind".to_owned(),
+        reason: reason::CONNECTOR_LEFT_BEHIND.to_owned(),
         note: Some(note.chars().take(250).collect()),
         action: "Delete".to_owned(),
         secondary: None,

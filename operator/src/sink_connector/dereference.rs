@@ -8,7 +8,7 @@ use std::{
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
-use naru_api::SecretKey;
+use naru_api::{SecretKey, condition::reason};
 
 use super::validate::ValidSinkConnector;
 use crate::{
@@ -69,7 +69,7 @@ async fn secrets(
         })?;
         let secret = answer.ok_or_else(|| {
             Error::dependency(
-                "SecretMissing",
+                reason::SECRET_MISSING,
                 format!("there is no Secret {name:?} in namespace {namespace:?}"),
             )
         })?;
@@ -84,7 +84,12 @@ async fn secrets(
 
 /// The text under a key of a Secret. Pure.
 fn text(secret: &Secret, SecretKey { secret: name, key }: &SecretKey) -> Result<String, Error> {
-    let missing = || Error::dependency("SecretKeyMissing", format!("Secret {name:?} has no key {key:?}"));
+    let missing = || {
+        Error::dependency(
+            reason::SECRET_KEY_MISSING,
+            format!("Secret {name:?} has no key {key:?}"),
+        )
+    };
     let bytes = secret
         .data
         .as_ref()
@@ -92,7 +97,7 @@ fn text(secret: &Secret, SecretKey { secret: name, key }: &SecretKey) -> Result<
         .ok_or_else(missing)?;
     String::from_utf8(bytes.0.clone()).map_err(|_| {
         Error::dependency(
-            "SecretNotText",
+            reason::SECRET_NOT_TEXT,
             format!("key {key:?} of Secret {name:?} is not UTF-8 text"),
         )
     })
@@ -112,11 +117,11 @@ async fn topics_exist(context: &Context, sink: &ValidSinkConnector) -> Result<()
     match missing.as_slice() {
         [] => Ok(()),
         [topic] => Err(Error::dependency(
-            "TopicMissing",
+            reason::TOPIC_MISSING,
             format!("topics: there is no topic {topic:?} yet"),
         )),
         topics => Err(Error::dependency(
-            "TopicMissing",
+            reason::TOPIC_MISSING,
             format!("topics: there are no topics {topics:?} yet"),
         )),
     }

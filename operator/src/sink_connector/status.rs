@@ -1,6 +1,6 @@
 //! What a SinkConnector says of itself, from what Connect says of the connector. Pure.
 
-use naru_api::TaskCounts;
+use naru_api::{TaskCounts, condition::reason};
 
 use super::plan::Plan;
 use crate::{
@@ -51,7 +51,7 @@ impl Seen {
         };
         let Some(status) = &self.status else {
             return unready(
-                "Starting",
+                reason::STARTING,
                 "the connector is registered and about to start".to_owned(),
             );
         };
@@ -64,29 +64,32 @@ impl Seen {
         match (status.state, failure) {
             (State::Failed, _) => {
                 let why = why(status.trace.as_deref());
-                unready("ConnectorFailed", format!("the connector failed: {why}{then}"))
+                unready(
+                    reason::CONNECTOR_FAILED,
+                    format!("the connector failed: {why}{then}"),
+                )
             }
             (_, Some(task)) => {
                 let why = why(task.trace.as_deref());
                 unready(
-                    "TaskFailed",
+                    reason::TASK_FAILED,
                     format!("{tasks}; task {} failed: {why}{then}", task.id),
                 )
             }
             (State::Paused, _) => unready(
-                "Paused",
+                reason::PAUSED_IN_CONNECT,
                 "somebody has paused the connector in Connect".to_owned(),
             ),
             (State::Stopped, _) => unready(
-                "Stopped",
+                reason::STOPPED_IN_CONNECT,
                 "somebody has stopped the connector in Connect".to_owned(),
             ),
             (State::Running, None) if all > 0 && running == all => Readiness {
                 ready: true,
-                reason: "Running",
+                reason: reason::RUNNING,
                 message: tasks,
             },
-            _ => unready("Starting", tasks),
+            _ => unready(reason::STARTING, tasks),
         }
     }
 }

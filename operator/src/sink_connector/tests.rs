@@ -304,7 +304,7 @@ fn readiness_says_how_the_tasks_are() {
                 Some(status(State::Paused, vec![task(0, State::Paused, None)])),
             ),
             false,
-            "Paused",
+            "PausedInConnect",
             "somebody has paused the connector in Connect".to_owned(),
         ),
         (

@@ -11,6 +11,7 @@ use kube::{
     api::{ObjectMeta, Patch, PatchParams},
     runtime::events::{Event, EventType},
 };
+use naru_api::condition::reason;
 use tokio::time::timeout;
 
 use super::Target;
@@ -84,7 +85,12 @@ pub(super) async fn scale(
 async fn publish(context: &Context, target: &Target, from: i32, to: i32, reason: String) {
     let event = Event {
         type_: EventType::Normal,
-        reason: if to > from { "ScaledOut" } else { "ScaledIn" }.to_owned(),
+        reason: if to > from {
+            reason::SCALED_OUT
+        } else {
+            reason::SCALED_IN
+        }
+        .to_owned(),
         note: Some(format!("{:?} from {from} to {to}: {reason}", target.deployment)),
         action: "Scale".to_owned(),
         secondary: None,

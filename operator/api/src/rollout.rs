@@ -1,0 +1,35 @@
+//! How a change of the workers is rolled out.
+
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Duration, duration::literal};
+
+/// What is done about a change after which the workers do not come up.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Rollout {
+    /// How long a rollout may make no progress before the resource is `Degraded` (from 10s to 1h).
+    #[serde(default = "Rollout::default_progress_deadline")]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('10s') && duration(self) <= duration('1h')").message("must be from 10s to 1h"))]
+    pub progress_deadline: Duration,
+    /// Whether a rollout that made no progress gives way to the workers that ran before it. They stay until the spec is
+    /// changed again.
+    #[serde(default)]
+    pub auto_rollback: bool,
+}
+
+impl Rollout {
+    fn default_progress_deadline() -> Duration {
+        literal("2m")
+    }
+}
+
+impl Default for Rollout {
+    fn default() -> Self {
+        Self {
+            progress_deadline: Self::default_progress_deadline(),
+            auto_rollback: false,
+        }
+    }
+}
