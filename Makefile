@@ -1,7 +1,7 @@
 # `make` lists the targets.
 SHELL := /usr/bin/env bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit e2e check generate install down
+.PHONY: help demo test unit e2e bench check generate install down
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,6 +17,9 @@ unit: ## The tests that need neither Kafka nor a cluster
 
 e2e: ## The tests on kind
 	@tests/run e2e
+
+bench: ## Measure one part on kind: make bench NAME=operator writes target/bench/operator.json
+	@tests/bench/run "$(NAME)"
 
 check: ## Format, lints, licences, generated files, charts, scripts
 	@tests/check
