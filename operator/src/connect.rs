@@ -4,6 +4,7 @@
 //! and may quote a connector's configuration: each text passes [`Mask`] before it leaves this module.
 
 mod address;
+mod cluster;
 mod config;
 #[cfg(test)]
 pub(crate) mod fake;
@@ -12,7 +13,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use naru_api::condition::reason;
 use reqwest::{Method, StatusCode};
@@ -21,26 +22,29 @@ use snafu::Snafu;
 
 pub use self::{
     address::Address,
+    cluster::{Cluster, Clusters, Connectors, Registered},
     config::Config,
     mask::Mask,
     status::{ConnectorStatus, State, TaskStatus},
 };
-use crate::controller::Error as ReconcileError;
+use crate::{
+    controller::Error as ReconcileError,
+    endpoint::{Silence, Unanswered},
+    registry::cause,
+};
 
 /// Deadline for a connection. It belongs to the HTTP client, which is shared.
 pub const CONNECT_DEADLINE: Duration = Duration::from_secs(2);
-/// Deadline of one request.
-const DEADLINE: Duration = Duration::from_secs(10);
-/// Longest answer that is read. Traces of a thousand failed tasks fit in.
-const LONGEST_ANSWER: usize = 8 << 20;
+/// Longest answer that is read. A thousand connectors with their failed tasks fit in.
+const LONGEST_ANSWER: usize = 32 << 20;
 /// Longest text of Connect's that is shown, characters.
 const LONGEST_MESSAGE: usize = 512;
 
 /// Why Connect did not do what it was asked for. No variant holds a secret.
 #[derive(Debug, PartialEq, Eq, Snafu)]
 pub enum Error {
-    #[snafu(display("kafka connect at {address:?} does not answer: {cause}"))]
-    Unreachable { address: String, cause: String },
+    #[snafu(display("kafka connect at {address:?} does not answer{silence}"))]
+    Unreachable { address: String, silence: Silence },
 
     /// Connect moves its work between its workers and takes no change meanwhile.
     #[snafu(display("kafka connect at {address:?} is rebalancing"))]
@@ -73,15 +77,34 @@ impl From<Error> for ReconcileError {
 /// A Connect cluster, and the secrets that must not show in what it says.
 #[derive(Clone, Debug)]
 pub struct Connect {
-    http: reqwest::Client,
-    address: Address,
+    cluster: Arc<Cluster>,
     mask: Mask,
 }
 
 impl Connect {
     /// Does no I/O: an unreachable cluster shows at the first request.
-    pub fn new(http: reqwest::Client, address: Address, mask: Mask) -> Self {
-        Self { http, address, mask }
+    pub fn new(cluster: Arc<Cluster>, mask: Mask) -> Self {
+        Self { cluster, mask }
+    }
+
+    /// How a connector is registered and how it is; none if there is no such connector. As the last look at the
+    /// whole cluster has it, if nothing was changed since.
+    pub async fn look(&self, name: &str) -> Result<Option<Registered>, Error> {
+        if let Some(found) = self.cluster.recent(name).await? {
+            return Ok(Some(self.masked(found)));
+        }
+        let Some(config) = self.config(name).await? else {
+            return Ok(None);
+        };
+        let status = self.status(name).await?;
+        Ok(Some(Registered { config, status }))
+    }
+
+    /// The same, without this client's secrets in what Connect says of it.
+    pub fn masked(&self, mut found: Registered) -> Registered {
+        let status = found.status.take();
+        found.status = status.map(|status| status.map_traces(|trace| self.mask.apply(&trace)));
+        found
     }
 
     /// The configuration that a connector is registered with; none if there is no such connector.
@@ -92,12 +115,16 @@ impl Connect {
 
     /// Registers a connector, or changes its configuration.
     pub async fn put_config(&self, name: &str, config: &Config) -> Result<(), Error> {
-        let doing = "take a configuration";
-        let url = self.address.join(&["connectors", name, "config"]);
-        let answer = self
-            .send(self.http.request(Method::PUT, url).json(config))
-            .await?;
-        self.accepted(&answer, doing)
+        let url = self.url(&["connectors", name, "config"]);
+        let request = self.request(Method::PUT, url).json(config);
+        self.change(name, request, "take a configuration").await
+    }
+
+    /// Registers a connector that does not exist yet, paused. Needs Kafka Connect 3.7.
+    pub async fn create_paused(&self, name: &str, config: &Config) -> Result<(), Error> {
+        let body = serde_json::json!({ "name": name, "config": config, "initial_state": "PAUSED" });
+        let request = self.request(Method::POST, self.url(&["connectors"])).json(&body);
+        self.change(name, request, "register a paused connector").await
     }
 
     /// How a connector and its tasks are; none if there is no such connector, or not yet.
@@ -110,91 +137,92 @@ impl Connect {
 
     /// Restarts what has failed of a connector: itself, and each of its tasks.
     pub async fn restart_failed(&self, name: &str) -> Result<(), Error> {
-        let doing = "restart failed tasks";
-        let mut url = self.address.join(&["connectors", name, "restart"]);
+        let mut url = self.url(&["connectors", name, "restart"]);
         url.set_query(Some("includeTasks=true&onlyFailed=true"));
-        let answer = self.send(self.http.request(Method::POST, url)).await?;
-        self.accepted(&answer, doing)
+        self.change(name, self.request(Method::POST, url), "restart failed tasks")
+            .await
+    }
+
+    /// Asks a connector to pause: its tasks stay, and read nothing.
+    pub async fn pause(&self, name: &str) -> Result<(), Error> {
+        let request = self.request(Method::PUT, self.url(&["connectors", name, "pause"]));
+        self.change(name, request, "pause a connector").await
+    }
+
+    /// Asks a paused or stopped connector to go on.
+    pub async fn resume(&self, name: &str) -> Result<(), Error> {
+        let request = self.request(Method::PUT, self.url(&["connectors", name, "resume"]));
+        self.change(name, request, "resume a connector").await
+    }
+
+    /// Asks a connector to stop: its tasks end, and its consumer group becomes empty.
+    pub async fn stop(&self, name: &str) -> Result<(), Error> {
+        let request = self.request(Method::PUT, self.url(&["connectors", name, "stop"]));
+        self.change(name, request, "stop a connector").await
+    }
+
+    /// Forgets how far a stopped connector has read.
+    pub async fn delete_offsets(&self, name: &str) -> Result<(), Error> {
+        let request = self.request(Method::DELETE, self.url(&["connectors", name, "offsets"]));
+        self.change(name, request, "reset a connector's offsets").await
     }
 
     /// Unregisters a connector. One that does not exist is as good as deleted.
     pub async fn delete(&self, name: &str) -> Result<(), Error> {
-        let doing = "delete a connector";
-        let url = self.address.join(&["connectors", name]);
-        let answer = self.send(self.http.request(Method::DELETE, url)).await?;
-        if answer.status == StatusCode::NOT_FOUND && answer.connect_error().is_some() {
-            return Ok(());
+        let request = self.request(Method::DELETE, self.url(&["connectors", name]));
+        match self.change(name, request, "delete a connector").await {
+            Err(Error::Refused { status: 404, .. }) => Ok(()),
+            deleted => deleted,
         }
-        self.accepted(&answer, doing)
+    }
+
+    fn url(&self, path: &[&str]) -> reqwest::Url {
+        self.cluster.address().join(path)
+    }
+
+    fn request(&self, method: Method, url: reqwest::Url) -> reqwest::RequestBuilder {
+        self.cluster.http().request(method, url)
+    }
+
+    /// A request that changes a connector. Whatever comes of it, what was seen of the connector is out of date.
+    async fn change(
+        &self,
+        name: &str,
+        request: reqwest::RequestBuilder,
+        doing: &'static str,
+    ) -> Result<(), Error> {
+        let answer = self.cluster.send(request, Answers::MayTakeLong).await;
+        self.cluster.changed(name);
+        self.cluster.accepted(&answer?, doing, &self.mask)
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &[&str], doing: &'static str) -> Result<Option<T>, Error> {
-        let answer = self
-            .send(self.http.request(Method::GET, self.address.join(path)))
-            .await?;
+        let request = self.request(Method::GET, self.url(path));
+        let answer = self.cluster.send(request, Answers::Soon).await?;
         // Any web server answers 404. Only Connect's own is about the connector.
         if answer.status == StatusCode::NOT_FOUND && answer.connect_error().is_some() {
             return Ok(None);
         }
-        self.accepted(&answer, doing)?;
-        match serde_json::from_slice(&answer.body) {
-            Ok(value) => Ok(Some(value)),
-            // The position only: serde's message may quote a value.
-            Err(error) => Err(self.not_connect(format!(
-                "unexpected JSON at line {}, column {}",
-                error.line(),
-                error.column()
-            ))),
-        }
+        self.cluster.accepted(&answer, doing, &self.mask)?;
+        self.cluster.parse(&answer).map(Some)
     }
+}
 
-    async fn send(&self, request: reqwest::RequestBuilder) -> Result<Answer, Error> {
-        let unreachable = |error: &reqwest::Error| Error::Unreachable {
-            address: self.address.to_string(),
-            cause: self.mask.apply(&cause(error)),
-        };
-        let mut response = request
-            .timeout(DEADLINE)
-            .send()
-            .await
-            .map_err(|error| unreachable(&error))?;
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| unreachable(&error))? {
-            if body.len() + chunk.len() > LONGEST_ANSWER {
-                return Err(self.not_connect(format!("the answer is longer than {LONGEST_ANSWER} bytes")));
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(Answer {
-            status: response.status(),
-            body,
-        })
-    }
+/// How soon an answer can be expected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answers {
+    /// Connect only has to say what it knows.
+    Soon,
+    /// Connect starts or stops a connector first, which may do what it likes: no answer says nothing about Connect.
+    MayTakeLong,
+}
 
-    fn accepted(&self, answer: &Answer, doing: &'static str) -> Result<(), Error> {
-        let address = self.address.to_string();
-        match (answer.status, answer.connect_error()) {
-            (status, _) if status.is_success() => Ok(()),
-            (StatusCode::CONFLICT, _) => Err(Error::Rebalancing { address }),
-            (status, Some(message)) => {
-                let message = cut(&self.mask.apply(&message), LONGEST_MESSAGE);
-                Err(Error::Refused {
-                    address,
-                    doing,
-                    status: status.as_u16(),
-                    message,
-                })
-            }
-            (status, None) => {
-                Err(self.not_connect(format!("status {status} without Connect's error message")))
-            }
-        }
-    }
-
-    fn not_connect(&self, cause: String) -> Error {
-        Error::NotConnect {
-            address: self.address.to_string(),
-            cause,
+impl Answers {
+    /// Deadline of the request.
+    fn deadline(self) -> Duration {
+        match self {
+            Self::Soon => Duration::from_secs(5),
+            Self::MayTakeLong => Duration::from_secs(10),
         }
     }
 }
@@ -216,18 +244,6 @@ impl Answer {
         let document: Document = serde_json::from_slice(&self.body).ok()?;
         Some(document.message.unwrap_or_default())
     }
-}
-
-/// The innermost cause, which is the part that a person can act on ("connection refused").
-fn cause(error: &reqwest::Error) -> String {
-    if error.is_timeout() {
-        return "it took too long".to_owned();
-    }
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
 }
 
 /// The text on one line, and not longer than this many characters.

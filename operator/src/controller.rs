@@ -19,7 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::error::Error;
 use crate::{
-    admin::Gates, kafka::Clusters, metrics::Metrics, settings::Settings, sink_connector::restarts::Restarts,
+    admin::Gates, connect, kafka, metrics::Metrics, registry::Registries, settings::Settings,
+    sink_connector::restarts::Restarts,
 };
 
 /// Resources of one kind that are worked on at once.
@@ -30,8 +31,9 @@ const CONCURRENCY: u16 = 16;
 pub struct Context {
     pub client: Client,
     pub settings: Arc<Settings>,
-    pub kafka: Arc<Clusters>,
-    pub http: reqwest::Client,
+    pub kafka: Arc<kafka::Clusters>,
+    pub registries: Arc<Registries>,
+    pub connects: Arc<connect::Clusters>,
     pub recorder: Recorder,
     pub failures: Arc<backoff::Failures>,
     pub restarts: Arc<Restarts>,

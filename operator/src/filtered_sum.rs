@@ -17,8 +17,8 @@ use crate::{
         Context, Error, apply, report,
         status::{self, Conditions, Readiness},
     },
+    endpoint::Freshness,
     kafka::TopicSpec,
-    registry,
     worker::{ready_replicas, replicas},
 };
 
@@ -53,14 +53,23 @@ pub async fn reconcile(sum: Arc<FilteredSum>, context: Arc<Context>) -> Result<A
 
 async fn converge(sum: &FilteredSum, context: &Context) -> Result<Applied, Error> {
     let valid = validate(&context.settings, sum)?;
-    let referred = dereference(context, &valid).await?;
+    let freshness = Freshness::of(
+        sum.metadata.generation,
+        sum.status().and_then(|status| status.observed_generation),
+    );
+    let referred = dereference(context, &valid, freshness).await?;
     let children = build::build(&context.settings, &valid, referred);
-    apply(context, &valid, referred, &children).await
+    apply(context, &valid, referred, &children, freshness).await
 }
 
-async fn dereference(context: &Context, sum: &ValidFilteredSum) -> Result<Referred, Error> {
+async fn dereference(
+    context: &Context,
+    sum: &ValidFilteredSum,
+    freshness: Freshness,
+) -> Result<Referred, Error> {
     let topic = &sum.document.input_topic;
-    let schema = registry::value_schema(&context.http, &sum.document.registry.url, topic).await?;
+    let registry = context.registries.get(&sum.document.registry.url);
+    let schema = registry.value_schema(topic, freshness).await?;
     // Before the first record there is none, and nothing to compare.
     if let Some(schema) = schema {
         fields::check(sum, &schema)?;
@@ -68,7 +77,7 @@ async fn dereference(context: &Context, sum: &ValidFilteredSum) -> Result<Referr
     match context
         .kafka
         .get(&sum.document.kafka.bootstrap_servers)?
-        .partitions(topic)
+        .partitions(topic, freshness)
         .await?
     {
         Some(input_partitions) => Ok(Referred { input_partitions }),
@@ -84,10 +93,11 @@ async fn apply(
     sum: &ValidFilteredSum,
     referred: Referred,
     children: &Children,
+    freshness: Freshness,
 ) -> Result<Applied, Error> {
     let kafka = context.kafka.get(&sum.document.kafka.bootstrap_servers)?;
     for topic in &children.topics {
-        let partitions = kafka.ensure(topic).await?;
+        let partitions = kafka.ensure(topic, freshness).await?.partitions;
         if partitions < topic.partitions {
             return Err(Error::dependency(
                 reason::TOPIC_TOO_SMALL,

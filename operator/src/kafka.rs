@@ -1,9 +1,12 @@
 //! Topics: what there is, and what must be there.
 
+mod delete;
+
 use std::{
-    collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex},
-    time::Duration,
+    collections::BTreeMap,
+    fmt::Display,
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
 use naru_api::condition::reason;
@@ -16,18 +19,29 @@ use rdkafka::{
 };
 use snafu::{ResultExt, Snafu};
 
-use crate::controller::Error as ReconcileError;
+use crate::{
+    controller::Error as ReconcileError,
+    endpoint::{Cache, Endpoint, Freshness, Pool, Silence, Unanswered},
+};
 
 /// Deadline of one request.
 const DEADLINE: Duration = Duration::from_secs(5);
+/// How long it is remembered that there is a topic, and how many partitions it has.
+const REMEMBERED: Duration = Duration::from_secs(20);
 
 /// Why Kafka did not do what it was asked for.
 #[derive(Debug, Snafu)]
 pub enum Error {
-    #[snafu(display("kafka at {bootstrap_servers:?} does not answer: {source}"))]
-    Unreachable {
+    #[snafu(display("no client can be made for kafka at {bootstrap_servers:?}"))]
+    Client {
         bootstrap_servers: String,
         source: KafkaError,
+    },
+
+    #[snafu(display("kafka at {bootstrap_servers:?} does not answer{silence}"))]
+    Unreachable {
+        bootstrap_servers: String,
+        silence: Silence,
     },
 
     #[snafu(display("kafka at {bootstrap_servers:?} refused to {doing}: {code}"))]
@@ -41,6 +55,10 @@ pub enum Error {
 impl From<Error> for ReconcileError {
     fn from(error: Error) -> Self {
         match error {
+            // The message of the client says what is wrong with the addresses.
+            Error::Client { ref source, .. } => {
+                Self::dependency(reason::KAFKA_UNREACHABLE, format!("{error}: {source}"))
+            }
             Error::Unreachable { .. } => Self::dependency(reason::KAFKA_UNREACHABLE, error.to_string()),
             Error::Refused { .. } => Self::dependency(reason::KAFKA_REFUSED, error.to_string()),
         }
@@ -58,22 +76,29 @@ pub struct TopicSpec {
     pub grow: bool,
 }
 
-/// One client per Kafka cluster, made when it is first needed.
+/// A topic as it is after it was made sure of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ensured {
+    pub partitions: i32,
+    /// It did not exist before.
+    pub created: bool,
+}
+
+/// One client per Kafka cluster that is in use.
 #[derive(Default)]
-pub struct Clusters(Mutex<HashMap<String, Arc<Cluster>>>);
+pub struct Clusters(Pool<String, Cluster>);
 
 impl Clusters {
     /// The cluster behind these brokers. Does no I/O: an unreachable one shows at the first request.
     pub fn get(&self, bootstrap_servers: &str) -> Result<Arc<Cluster>, Error> {
-        // A panic elsewhere cannot leave a half-made client behind.
-        let mut clusters = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(cluster) = clusters.get(bootstrap_servers) {
-            return Ok(Arc::clone(cluster));
-        }
-        let cluster =
-            Arc::new(Cluster::new(bootstrap_servers).context(UnreachableSnafu { bootstrap_servers })?);
-        clusters.insert(bootstrap_servers.to_owned(), Arc::clone(&cluster));
-        Ok(cluster)
+        self.0.get(&bootstrap_servers.to_owned(), || {
+            Cluster::new(bootstrap_servers).context(ClientSnafu { bootstrap_servers })
+        })
+    }
+
+    /// Drops the clients of clusters that no resource uses any more.
+    pub fn prune(&self, now: Instant) {
+        self.0.prune(now);
     }
 }
 
@@ -81,6 +106,9 @@ impl Clusters {
 pub struct Cluster {
     bootstrap_servers: String,
     admin: Arc<AdminClient<DefaultClientContext>>,
+    endpoint: Endpoint,
+    /// Partitions by topic.
+    topics: Cache<String, i32>,
 }
 
 impl Cluster {
@@ -91,87 +119,119 @@ impl Cluster {
             // Or the question whether there is a topic would make one, with the broker's defaults.
             .set("allow.auto.create.topics", "false")
             .set("socket.timeout.ms", "5000")
+            .set("socket.connection.setup.timeout.ms", "2000")
             .set("reconnect.backoff.max.ms", "2000")
             .create()?;
         Ok(Self {
             bootstrap_servers: bootstrap_servers.to_owned(),
             admin: Arc::new(admin),
+            endpoint: Endpoint::default(),
+            topics: Cache::new(REMEMBERED),
         })
     }
 
     /// How many partitions the topic has; none if there is no such topic.
-    pub async fn partitions(&self, topic: &str) -> Result<Option<i32>, Error> {
-        let bootstrap_servers = &self.bootstrap_servers;
+    pub async fn partitions(&self, topic: &str, freshness: Freshness) -> Result<Option<i32>, Error> {
+        let asked = Instant::now();
+        if let Some(partitions) = self.topics.get(&topic.to_owned(), freshness, asked) {
+            return Ok(Some(partitions));
+        }
         let (admin, name) = (Arc::clone(&self.admin), topic.to_owned());
-        let asked = tokio::task::spawn_blocking(move || {
+        let look = tokio::task::spawn_blocking(move || {
             let metadata = admin.inner().fetch_metadata(Some(&name), DEADLINE)?;
             let found = metadata.topics().iter().find(|t| t.name() == name);
-            Ok(found.map(|t| (t.error().map(RDKafkaErrorCode::from), t.partitions().len())))
+            Ok::<_, KafkaError>(found.map(|t| (t.error().map(RDKafkaErrorCode::from), t.partitions().len())))
         });
-        let found = asked
-            .await
-            .expect("the closure does not panic")
-            .context(UnreachableSnafu { bootstrap_servers })?;
-        match found {
+        let look = async { look.await.expect("the closure does not panic") };
+        match self.ask(look).await? {
             None | Some((Some(RDKafkaErrorCode::UnknownTopicOrPartition), _)) => Ok(None),
             Some((Some(code), _)) => RefusedSnafu {
-                bootstrap_servers,
+                bootstrap_servers: &self.bootstrap_servers,
                 doing: format!("describe topic {topic:?}"),
                 code,
             }
             .fail(),
-            Some((None, partitions)) => Ok(Some(i32::try_from(partitions).unwrap_or(i32::MAX))),
+            Some((None, partitions)) => {
+                let partitions = i32::try_from(partitions).unwrap_or(i32::MAX);
+                self.topics.put(topic.to_owned(), partitions, asked);
+                Ok(Some(partitions))
+            }
         }
     }
 
-    /// Creates the topic if there is none, and adds partitions where the spec allows it. Returns how many
-    /// partitions it has.
-    pub async fn ensure(&self, topic: &TopicSpec) -> Result<i32, Error> {
-        match self.partitions(&topic.name).await? {
+    /// Creates the topic if there is none, and adds partitions where the spec allows it.
+    pub async fn ensure(&self, topic: &TopicSpec, freshness: Freshness) -> Result<Ensured, Error> {
+        let found = self.partitions(&topic.name, freshness).await?;
+        let created = found.is_none();
+        match found {
             None => {
                 // -1: as many replicas as the cluster's own default says.
                 let mut new = NewTopic::new(&topic.name, topic.partitions, TopicReplication::Fixed(-1));
                 for (key, value) in &topic.config {
                     new = new.set(key, value);
                 }
-                let answer = self.admin.create_topics([&new], &options()).await;
-                self.check(answer, || format!("create topic {:?}", topic.name))?;
-                Ok(topic.partitions)
+                let (new, options) = ([&new], options());
+                let answers = self.ask(self.admin.create_topics(new, &options)).await?;
+                let made = self.check(&answers, || format!("create topic {:?}", topic.name))?;
+                if !made {
+                    // Another pass, or a person, was faster, perhaps with other partitions.
+                    let partitions = self.partitions(&topic.name, Freshness::Now).await?;
+                    return Ok(Ensured {
+                        partitions: partitions.unwrap_or(topic.partitions),
+                        created: false,
+                    });
+                }
             }
             Some(found) if found < topic.partitions && topic.grow => {
                 let count = usize::try_from(topic.partitions).unwrap_or(1);
-                let answer = self
-                    .admin
-                    .create_partitions([&NewPartitions::new(&topic.name, count)], &options())
-                    .await;
-                self.check(answer, || format!("add partitions to topic {:?}", topic.name))?;
-                Ok(topic.partitions)
+                let (new, options) = (NewPartitions::new(&topic.name, count), options());
+                let answers = self.ask(self.admin.create_partitions([&new], &options)).await?;
+                self.check(&answers, || format!("add partitions to topic {:?}", topic.name))?;
             }
-            Some(found) => Ok(found),
+            Some(partitions) => return Ok(Ensured { partitions, created }),
         }
+        let partitions = topic.partitions;
+        self.topics.put(topic.name.clone(), partitions, Instant::now());
+        Ok(Ensured { partitions, created })
     }
 
+    /// Asks when it is this request's turn. Any error of the client's means that nobody answered it.
+    async fn ask<T, E: Display>(&self, request: impl Future<Output = Result<T, E>>) -> Result<T, Error> {
+        let request = async {
+            request.await.map_err(|error| Unanswered {
+                cause: error.to_string(),
+                telling: true,
+            })
+        };
+        let answer = self.endpoint.call(request).await;
+        answer.map_err(|silence| Error::Unreachable {
+            bootstrap_servers: self.bootstrap_servers.clone(),
+            silence,
+        })
+    }
+
+    /// Whether everything was done that was asked for. False: there was nothing left to do.
     fn check(
         &self,
-        answer: KafkaResult<Vec<Result<String, (String, RDKafkaErrorCode)>>>,
+        answers: &[Result<String, (String, RDKafkaErrorCode)>],
         doing: impl FnOnce() -> String,
-    ) -> Result<(), Error> {
-        let bootstrap_servers = &self.bootstrap_servers;
-        for result in answer.context(UnreachableSnafu { bootstrap_servers })? {
-            match result {
-                // Another pass, or a person, was faster.
-                Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+    ) -> Result<bool, Error> {
+        let mut done = true;
+        for answer in answers {
+            match answer {
+                Ok(_) => {}
+                Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => done = false,
                 Err((_, code)) => {
                     return RefusedSnafu {
-                        bootstrap_servers,
+                        bootstrap_servers: &self.bootstrap_servers,
                         doing: doing(),
-                        code,
+                        code: *code,
                     }
                     .fail();
                 }
             }
         }
-        Ok(())
+        Ok(done)
     }
 }
 
@@ -179,4 +239,29 @@ fn options() -> AdminOptions {
     AdminOptions::new()
         .request_timeout(Some(DEADLINE))
         .operation_timeout(Some(DEADLINE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn brokers_that_nobody_runs_are_named_and_asked_once() {
+        // A port that was free a moment ago, so that nobody listens.
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let bootstrap_servers = listener.local_addr().unwrap().to_string();
+        drop(listener);
+        let clusters = Clusters::default();
+        let cluster = clusters.get(&bootstrap_servers).unwrap();
+        let first = cluster.partitions("items", Freshness::Now).await.unwrap_err();
+        let began = Instant::now();
+        let second = cluster.partitions("items", Freshness::Now).await.unwrap_err();
+        assert!(began.elapsed() < DEADLINE / 5, "{:?}", began.elapsed());
+        assert_eq!(first.to_string(), second.to_string());
+        let text = second.to_string();
+        assert!(
+            text.starts_with(&format!("kafka at {bootstrap_servers:?} does not answer since ")),
+            "{text}"
+        );
+    }
 }

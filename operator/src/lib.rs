@@ -18,6 +18,7 @@ pub mod autoscale;
 pub mod check;
 pub mod connect;
 pub mod controller;
+pub mod endpoint;
 pub mod filtered_sum;
 pub mod kafka;
 pub mod metrics;

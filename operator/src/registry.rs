@@ -1,80 +1,158 @@
 //! Whether a schema registry answers, and what it says of a topic.
 
-use std::time::Duration;
+use std::{
+    convert::Infallible,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use naru_api::condition::reason;
 use reqwest::StatusCode;
 use serde::Deserialize;
 
-use crate::controller::Error;
+use crate::{
+    controller::Error,
+    endpoint::{Cache, Endpoint, Freshness, Pool, Silence, Unanswered},
+};
 
 /// Deadline of one request.
 const DEADLINE: Duration = Duration::from_secs(5);
+/// How long it is remembered that a registry answers.
+const ANSWERS: Duration = Duration::from_secs(10);
+/// How long a schema is remembered.
+const REMEMBERED: Duration = Duration::from_secs(20);
 
-/// Asks the registry for its subjects, as Confluent's API has it.
-pub async fn check(http: &reqwest::Client, url: &str) -> Result<(), Error> {
-    let answer = http
-        .get(format!("{}/subjects", url.trim_end_matches('/')))
-        .timeout(DEADLINE)
-        .send()
-        .await;
-    match answer {
-        Ok(answer) if answer.status().is_success() => Ok(()),
-        Ok(answer) => Err(Error::dependency(
-            reason::REGISTRY_REFUSED,
-            format!(
-                "the schema registry at {url:?} answers GET /subjects with status {}",
-                answer.status().as_u16()
-            ),
-        )),
-        Err(error) => Err(Error::dependency(
-            reason::REGISTRY_UNREACHABLE,
-            format!(
-                "the schema registry at {url:?} does not answer: {}",
-                cause(&error)
-            ),
-        )),
+/// The registries in use.
+#[derive(Debug)]
+pub struct Registries {
+    http: reqwest::Client,
+    pool: Pool<String, Registry>,
+}
+
+impl Registries {
+    pub fn new(http: reqwest::Client) -> Self {
+        Self {
+            http,
+            pool: Pool::default(),
+        }
+    }
+
+    /// The registry at this address. Does no I/O.
+    pub fn get(&self, url: &str) -> Arc<Registry> {
+        let made = self.pool.get(&url.to_owned(), || {
+            Ok::<_, Infallible>(Registry {
+                http: self.http.clone(),
+                url: url.to_owned(),
+                endpoint: Endpoint::default(),
+                answers: Cache::new(ANSWERS),
+                schemas: Cache::new(REMEMBERED),
+            })
+        });
+        match made {
+            Ok(registry) => registry,
+            Err(never) => match never {},
+        }
+    }
+
+    /// Drops what is remembered of registries that no resource uses any more.
+    pub fn prune(&self, now: Instant) {
+        self.pool.prune(now);
     }
 }
 
-/// The newest schema of a topic's values; none if nothing was registered yet.
-pub async fn value_schema(http: &reqwest::Client, url: &str, topic: &str) -> Result<Option<Schema>, Error> {
-    #[derive(Deserialize)]
-    struct Version {
-        schema: String,
-    }
-    let refused = |what: String| {
-        Error::dependency(
-            reason::REGISTRY_REFUSED,
-            format!("the schema registry at {url:?} answers for subject \"{topic}-value\" with {what}"),
-        )
-    };
-    let unreachable = |error: &reqwest::Error| {
-        let cause = cause(error);
-        Error::dependency(
-            reason::REGISTRY_UNREACHABLE,
-            format!("the schema registry at {url:?} does not answer: {cause}"),
-        )
-    };
-    let address = format!(
-        "{}/subjects/{topic}-value/versions/latest",
-        url.trim_end_matches('/')
-    );
-    let answer = http
-        .get(address)
-        .timeout(DEADLINE)
-        .send()
-        .await
-        .map_err(|error| unreachable(&error))?;
-    match answer.status() {
-        StatusCode::NOT_FOUND => Ok(None),
-        StatusCode::OK => {
-            let version: Version = answer.json().await.map_err(|error| unreachable(&error))?;
-            serde_json::from_str(&version.schema)
-                .map(Some)
-                .map_err(|error| refused(format!("no JSON: {error}")))
+/// A schema registry that speaks Confluent's API.
+#[derive(Debug)]
+pub struct Registry {
+    http: reqwest::Client,
+    url: String,
+    endpoint: Endpoint,
+    answers: Cache<(), ()>,
+    /// By topic.
+    schemas: Cache<String, Arc<Schema>>,
+}
+
+impl Registry {
+    /// Asks for the subjects, to see whether the registry answers.
+    pub async fn check(&self, freshness: Freshness) -> Result<(), Error> {
+        let asked = Instant::now();
+        if self.answers.get(&(), freshness, asked).is_some() {
+            return Ok(());
         }
-        status => Err(refused(format!("status {}", status.as_u16()))),
+        let (status, _) = self.request("subjects").await?;
+        if !status.is_success() {
+            return Err(Error::dependency(
+                reason::REGISTRY_REFUSED,
+                format!(
+                    "the schema registry at {:?} answers GET /subjects with status {}",
+                    self.url,
+                    status.as_u16()
+                ),
+            ));
+        }
+        self.answers.put((), (), asked);
+        Ok(())
+    }
+
+    /// The newest schema of a topic's values; none if nothing was registered yet.
+    pub async fn value_schema(
+        &self,
+        topic: &str,
+        freshness: Freshness,
+    ) -> Result<Option<Arc<Schema>>, Error> {
+        #[derive(Deserialize)]
+        struct Version {
+            schema: String,
+        }
+        let asked = Instant::now();
+        if let Some(schema) = self.schemas.get(&topic.to_owned(), freshness, asked) {
+            return Ok(Some(schema));
+        }
+        let refused = |what: String| {
+            Error::dependency(
+                reason::REGISTRY_REFUSED,
+                format!(
+                    "the schema registry at {:?} answers for subject \"{topic}-value\" with {what}",
+                    self.url
+                ),
+            )
+        };
+        let (status, body) = self
+            .request(&format!("subjects/{topic}-value/versions/latest"))
+            .await?;
+        match status {
+            StatusCode::NOT_FOUND => Ok(None),
+            StatusCode::OK => {
+                let not_json = |error: serde_json::Error| refused(format!("no JSON: {error}"));
+                let version: Version = serde_json::from_slice(&body).map_err(not_json)?;
+                let schema: Schema = serde_json::from_str(&version.schema).map_err(not_json)?;
+                let schema = Arc::new(schema);
+                self.schemas.put(topic.to_owned(), Arc::clone(&schema), asked);
+                Ok(Some(schema))
+            }
+            status => Err(refused(format!("status {}", status.as_u16()))),
+        }
+    }
+
+    async fn request(&self, path: &str) -> Result<(StatusCode, Vec<u8>), Error> {
+        let request = async {
+            let address = format!("{}/{path}", self.url.trim_end_matches('/'));
+            let answer = self.http.get(address).timeout(DEADLINE).send().await?;
+            let status = answer.status();
+            Ok((status, answer.bytes().await?.to_vec()))
+        };
+        let request = async {
+            request.await.map_err(|error: reqwest::Error| Unanswered {
+                cause: cause(&error),
+                telling: true,
+            })
+        };
+        let answer = self.endpoint.call(request).await;
+        answer.map_err(|silence: Silence| {
+            Error::dependency(
+                reason::REGISTRY_UNREACHABLE,
+                format!("the schema registry at {:?} does not answer{silence}", self.url),
+            )
+        })
     }
 }
 
@@ -95,10 +173,85 @@ pub struct Field {
 }
 
 /// The innermost cause, which is the part that a person can act on ("connection refused").
-fn cause(error: &reqwest::Error) -> String {
+pub(crate) fn cause(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        return "it took too long".to_owned();
+    }
     let mut cause: &dyn std::error::Error = error;
     while let Some(inner) = cause.source() {
         cause = inner;
     }
     cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use axum::{
+        Json, Router, extract::Path, http::StatusCode as Status, response::IntoResponse, routing::get,
+    };
+
+    use super::*;
+
+    /// A registry that knows the subject `items-value`, and counts its requests.
+    async fn registry() -> (Arc<Registry>, Arc<AtomicU32>) {
+        let count = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&count);
+        let subject = |Path(subject): Path<String>| async move {
+            if subject == "items-value" {
+                let schema = r#"{"type":"record","name":"Item","fields":[{"name":"seq","type":"long"}]}"#;
+                Json(serde_json::json!({ "schema": schema })).into_response()
+            } else {
+                Status::NOT_FOUND.into_response()
+            }
+        };
+        let router = Router::new()
+            .route("/subjects", get(|| async { Json(["items-value"]) }))
+            .route("/subjects/{subject}/versions/latest", get(subject))
+            .layer(axum::middleware::map_request(
+                move |request: axum::extract::Request| {
+                    counted.fetch_add(1, Ordering::Relaxed);
+                    std::future::ready(request)
+                },
+            ));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        let registries = Registries::new(crate::connect::fake::http());
+        (registries.get(&url), count)
+    }
+
+    #[tokio::test]
+    async fn an_unchanged_resource_asks_once_and_an_edit_asks_again() {
+        let (registry, count) = registry().await;
+        for _ in 0..3 {
+            registry.check(Freshness::Recent).await.unwrap();
+            let schema = registry
+                .value_schema("items", Freshness::Recent)
+                .await
+                .unwrap()
+                .unwrap();
+            assert_eq!(schema.fields[0].name, "seq");
+        }
+        assert_eq!(count.load(Ordering::Relaxed), 2);
+        registry.check(Freshness::Now).await.unwrap();
+        registry.value_schema("items", Freshness::Now).await.unwrap();
+        assert_eq!(count.load(Ordering::Relaxed), 4);
+    }
+
+    #[tokio::test]
+    async fn a_missing_schema_is_asked_for_each_time() {
+        let (registry, count) = registry().await;
+        for _ in 0..2 {
+            assert!(
+                registry
+                    .value_schema("sales", Freshness::Recent)
+                    .await
+                    .unwrap()
+                    .is_none()
+            );
+        }
+        assert_eq!(count.load(Ordering::Relaxed), 2);
+    }
 }

@@ -18,10 +18,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     admin::{self, Gates},
-    autoscale,
+    autoscale, connect,
     controller::{self, Context},
     filtered_sum,
-    kafka::Clusters,
+    registry::Registries,
     scrape_job,
     settings::Settings,
     sink_connector,
@@ -53,6 +53,7 @@ const DRAIN: Duration = Duration::from_secs(20);
 /// Runs the controllers, the autoscaler and the HTTP server until `stop`.
 pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), Error> {
     let client = Client::try_default().await.context(ConnectSnafu)?;
+    let http = http().context(HttpSnafu)?;
     let context = Arc::new(Context {
         recorder: Recorder::new(
             client.clone(),
@@ -62,8 +63,9 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), Erro
             },
         ),
         client: client.clone(),
-        kafka: Arc::new(Clusters::default()),
-        http: http().context(HttpSnafu)?,
+        kafka: Arc::default(),
+        registries: Arc::new(Registries::new(http.clone())),
+        connects: Arc::new(connect::Clusters::new(http)),
         failures: Arc::default(),
         restarts: Arc::default(),
         metrics: Arc::default(),

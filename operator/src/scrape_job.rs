@@ -18,8 +18,8 @@ use crate::{
         Context, Error, apply, report,
         status::{self, Conditions, Readiness},
     },
+    endpoint::Freshness,
     kafka::TopicSpec,
-    registry,
     worker::{ready_replicas, replicas},
 };
 
@@ -49,20 +49,29 @@ pub async fn reconcile(job: Arc<ScrapeJob>, context: Arc<Context>) -> Result<Act
 
 async fn converge(job: &ScrapeJob, context: &Context) -> Result<Applied, Error> {
     let valid = validate(&context.settings, job)?;
-    dereference(context, &valid).await?;
+    let freshness = Freshness::of(
+        job.metadata.generation,
+        job.status().and_then(|status| status.observed_generation),
+    );
+    dereference(context, &valid, freshness).await?;
     let children = build::build(&context.settings, &valid);
-    apply(context, &valid, &children).await
+    apply(context, &valid, &children, freshness).await
 }
 
 /// A ScrapeJob refers to a registry and to topics, which `apply` creates where they are missing.
-async fn dereference(context: &Context, job: &ValidScrapeJob) -> Result<(), Error> {
-    registry::check(&context.http, &job.registry_url).await
+async fn dereference(context: &Context, job: &ValidScrapeJob, freshness: Freshness) -> Result<(), Error> {
+    context.registries.get(&job.registry_url).check(freshness).await
 }
 
-async fn apply(context: &Context, job: &ValidScrapeJob, children: &Children) -> Result<Applied, Error> {
+async fn apply(
+    context: &Context,
+    job: &ValidScrapeJob,
+    children: &Children,
+    freshness: Freshness,
+) -> Result<Applied, Error> {
     let kafka = context.kafka.get(&job.bootstrap_servers)?;
     for topic in &children.topics {
-        kafka.ensure(topic).await?;
+        kafka.ensure(topic, freshness).await?;
     }
     let namespace = &job.parent.namespace;
     apply::apply(&context.client, namespace, &children.config_map).await?;

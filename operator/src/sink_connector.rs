@@ -34,6 +34,7 @@ use crate::{
         Context, Error, report,
         status::{self as object_status},
     },
+    endpoint::Freshness,
     names::Names,
 };
 
@@ -97,7 +98,11 @@ async fn converge(
     now: Instant,
 ) -> Result<Seen, Error> {
     let valid = validate(&context.settings, sink)?;
-    let referred = dereference::dereference(context, &valid).await?;
+    let freshness = Freshness::of(
+        sink.metadata.generation,
+        sink.status().and_then(|status| status.observed_generation),
+    );
+    let referred = dereference::dereference(context, &valid, freshness).await?;
     let desired = build::build(&valid, &referred.secrets);
     Ok(settle(&valid.connector, &desired, &referred, restarts, now).await?)
 }
@@ -112,13 +117,11 @@ async fn settle(
     restarts: &Restarts,
     now: Instant,
 ) -> Result<Seen, connect::Error> {
-    let before = connect.status(name).await?;
-    let plan = plan::plan(
-        desired,
-        registered.as_ref(),
-        before.as_ref(),
-        restarts.due(name, now),
-    );
+    let config = registered.as_ref().map(|registered| &registered.config);
+    let before = registered
+        .as_ref()
+        .and_then(|registered| registered.status.clone());
+    let plan = plan::plan(desired, config, before.as_ref(), restarts.due(name, now));
     let after = match plan {
         Plan::Nothing => before,
         Plan::Create | Plan::Update => {

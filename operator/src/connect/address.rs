@@ -5,7 +5,7 @@ use std::fmt;
 use reqwest::Url;
 
 /// Base address of a Connect cluster's REST interface: `http` or `https`, and a host. Shown without credentials.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Address(Url);
 
 impl Address {

@@ -11,11 +11,11 @@ use axum::{
     http::{Method, StatusCode, Uri},
     middleware,
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::{delete, get, post, put},
 };
 use serde_json::{Value, json};
 
-use super::{Address, Config, Connect, Mask};
+use super::{Address, Clusters, Config, Connect, Mask};
 
 /// What the fake knows. Tests read and write it directly.
 #[derive(Default)]
@@ -41,10 +41,15 @@ impl Fake {
     pub(crate) async fn start() -> Self {
         let world = W::default();
         let router = Router::new()
+            .route("/connectors", get(list).post(create))
             .route("/connectors/{name}/config", get(config).put(put_config))
+            .route("/connectors/{name}/pause", put(pause))
+            .route("/connectors/{name}/resume", put(resume))
+            .route("/connectors/{name}/stop", put(stop))
+            .route("/connectors/{name}/offsets", delete(delete_offsets))
             .route("/connectors/{name}/status", get(status))
             .route("/connectors/{name}/restart", post(restart))
-            .route("/connectors/{name}", axum::routing::delete(delete))
+            .route("/connectors/{name}", delete(unregister))
             .layer(middleware::from_fn_with_state(Arc::clone(&world), record))
             .with_state(Arc::clone(&world));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -57,7 +62,7 @@ impl Fake {
     }
 
     pub(crate) fn client(&self, mask: Mask) -> Connect {
-        Connect::new(http(), self.address.clone(), mask)
+        Connect::new(Clusters::new(http()).get(&self.address), mask)
     }
 
     pub(crate) fn world<T>(&self, look: impl FnOnce(&mut World) -> T) -> T {
@@ -120,14 +125,9 @@ async fn config(Shared(world): Shared<W>, Path(name): Path<String>) -> Response 
 async fn put_config(
     Shared(world): Shared<W>,
     Path(name): Path<String>,
-    Json(mut config): Json<Config>,
+    Json(config): Json<Config>,
 ) -> Response {
-    config.0.insert("name".to_owned(), name.clone());
-    let mut world = world.lock().unwrap();
-    world.statuses.entry(name.clone()).or_insert_with(
-        || json!({ "name": name, "connector": { "state": "RUNNING", "worker_id": "w:8083" }, "tasks": [], "type": "sink" }),
-    );
-    let new = world.configs.insert(name.clone(), config).is_none();
+    let new = register(&mut world.lock().unwrap(), &name, config, "RUNNING");
     (
         if new { StatusCode::CREATED } else { StatusCode::OK },
         Json(json!({ "name": name })),
@@ -150,11 +150,82 @@ async fn restart(Shared(world): Shared<W>, Path(name): Path<String>, RawQuery(qu
     }
 }
 
-async fn delete(Shared(world): Shared<W>, Path(name): Path<String>) -> Response {
+async fn unregister(Shared(world): Shared<W>, Path(name): Path<String>) -> Response {
     let mut world = world.lock().unwrap();
     world.statuses.remove(&name);
     match world.configs.remove(&name) {
         Some(_) => StatusCode::NO_CONTENT.into_response(),
+        None => missing(&name),
+    }
+}
+
+pub(crate) fn register(world: &mut World, name: &str, mut config: Config, state: &str) -> bool {
+    config.0.insert("name".to_owned(), name.to_owned());
+    world.statuses.entry(name.to_owned()).or_insert_with(
+        || json!({ "name": name, "connector": { "state": state, "worker_id": "w:8083" }, "tasks": [], "type": "sink" }),
+    );
+    world.configs.insert(name.to_owned(), config).is_none()
+}
+
+async fn create(Shared(world): Shared<W>, Json(body): Json<Value>) -> Response {
+    let config: Config = serde_json::from_value(body["config"].clone()).unwrap();
+    let state = body["initial_state"].as_str().unwrap_or("RUNNING");
+    register(
+        &mut world.lock().unwrap(),
+        body["name"].as_str().unwrap(),
+        config,
+        state,
+    );
+    StatusCode::CREATED.into_response()
+}
+
+/// As Connect: a connector without a status is left out.
+async fn list(Shared(world): Shared<W>, RawQuery(query): RawQuery) -> Response {
+    assert_eq!(query.as_deref(), Some("expand=status&expand=info"));
+    let world = world.lock().unwrap();
+    let connectors = world.configs.iter().filter_map(|(name, config)| {
+        let status = world.statuses.get(name)?;
+        let info = json!({ "name": name, "config": config, "tasks": [], "type": "sink" });
+        Some((name.clone(), json!({ "info": info, "status": status })))
+    });
+    Json(connectors.collect::<BTreeMap<_, _>>()).into_response()
+}
+
+fn set_state(world: &W, name: &str, state: &str) -> Response {
+    match world.lock().unwrap().statuses.get_mut(name) {
+        Some(status) => {
+            status["connector"]["state"] = json!(state);
+            for task in status["tasks"].as_array_mut().unwrap() {
+                task["state"] = json!(state);
+            }
+            if state == "STOPPED" {
+                status["tasks"] = json!([]);
+            }
+            StatusCode::ACCEPTED.into_response()
+        }
+        None => missing(name),
+    }
+}
+
+async fn pause(Shared(world): Shared<W>, Path(name): Path<String>) -> Response {
+    set_state(&world, &name, "PAUSED")
+}
+
+async fn resume(Shared(world): Shared<W>, Path(name): Path<String>) -> Response {
+    set_state(&world, &name, "RUNNING")
+}
+
+async fn stop(Shared(world): Shared<W>, Path(name): Path<String>) -> Response {
+    set_state(&world, &name, "STOPPED")
+}
+
+async fn delete_offsets(Shared(world): Shared<W>, Path(name): Path<String>) -> Response {
+    match world.lock().unwrap().statuses.get(&name) {
+        Some(status) if status["connector"]["state"] == "STOPPED" => StatusCode::OK.into_response(),
+        Some(_) => {
+            let message = "Connectors must be in the STOPPED state before their offsets can be modified";
+            (StatusCode::BAD_REQUEST, error(400, message)).into_response()
+        }
         None => missing(&name),
     }
 }

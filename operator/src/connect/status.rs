@@ -21,7 +21,7 @@ pub enum State {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectorStatus {
     pub state: State,
-    /// Why the connector itself has failed: a Java stack trace.
+    /// Why the connector itself has failed: the causes in a Java stack trace, a line each.
     pub trace: Option<String>,
     pub tasks: Vec<TaskStatus>,
 }
@@ -31,8 +31,22 @@ pub struct ConnectorStatus {
 pub struct TaskStatus {
     pub id: i32,
     pub state: State,
-    /// Why the task has failed: a Java stack trace.
+    /// Why the task has failed: the causes in a Java stack trace, a line each.
     pub trace: Option<String>,
+}
+
+/// The lines of a Java stack trace that name a cause. The others, most of all, are only about code.
+fn causes(trace: &str) -> String {
+    let first = trace.lines().next().unwrap_or_default();
+    let causes = trace
+        .lines()
+        .skip(1)
+        .map(str::trim_start)
+        .filter(|line| line.starts_with("Caused by: "));
+    std::iter::once(first)
+        .chain(causes)
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 impl ConnectorStatus {
@@ -59,10 +73,11 @@ impl<'de> Deserialize<'de> for ConnectorStatus {
             trace: Option<String>,
         }
         let Document { connector, tasks } = Document::deserialize(deserializer)?;
-        Ok(Self {
+        let status = Self {
             state: connector.state,
             trace: connector.trace,
             tasks,
-        })
+        };
+        Ok(status.map_traces(|trace| causes(&trace)))
     }
 }

@@ -128,17 +128,91 @@ async fn an_unreachable_cluster_is_named_without_credentials() {
     let port = listener.local_addr().unwrap().port();
     drop(listener);
     let address = Address::parse(&format!("http://ada:lovelace@127.0.0.1:{port}")).unwrap();
-    let error = Connect::new(http(), address, Mask::default())
+    let cluster = Clusters::new(http()).get(&address);
+    let error = Connect::new(cluster, Mask::default())
         .status("a")
         .await
         .unwrap_err();
     let text = error.to_string();
     assert!(
         text.starts_with(&format!(
-            "kafka connect at \"http://127.0.0.1:{port}\" does not answer: "
+            "kafka connect at \"http://127.0.0.1:{port}\" does not answer since "
         )),
         "{text}"
     );
     assert!(text.to_lowercase().contains("connection refused"), "{text}");
     assert!(!text.contains("lovelace"), "{text}");
+}
+
+#[tokio::test]
+async fn five_hundred_connectors_are_looked_at_with_one_request() {
+    let fake = Fake::start().await;
+    let names: Vec<String> = (0..500).map(|number| format!("shop.items-{number}")).collect();
+    fake.world(|world| {
+        for name in &names {
+            fake::register(world, name, Config::from([("topics", "items")]), "RUNNING");
+        }
+    });
+    let connect = fake.client(Mask::default());
+    let looks = names.iter().map(|name| connect.look(name));
+    for found in futures::future::join_all(looks).await {
+        let found = found.unwrap().unwrap();
+        assert_eq!(found.config.get("topics"), Some("items"));
+        assert_eq!(found.status.unwrap().state, State::Running);
+    }
+    let requests = fake.world(|world| world.requests.clone());
+    assert_eq!(requests, ["GET /connectors?expand=status&expand=info"]);
+}
+
+#[tokio::test]
+async fn a_connector_that_we_changed_is_asked_for_by_name_until_the_next_look() {
+    let fake = Fake::start().await;
+    let connect = fake.client(Mask::default());
+    for number in ["1", "2"] {
+        connect
+            .put_config("a", &Config::from([("tasks.max", number)]))
+            .await
+            .unwrap();
+        let found = connect.look("a").await.unwrap().unwrap();
+        assert_eq!(found.config.get("tasks.max"), Some(number));
+    }
+    connect.cluster.look().await.unwrap();
+    fake.world(|world| world.requests.clear());
+    connect.look("a").await.unwrap().unwrap();
+    assert!(fake.world(|world| world.requests.is_empty()));
+}
+
+#[tokio::test]
+async fn a_connector_that_the_list_leaves_out_is_not_taken_for_missing() {
+    let fake = Fake::start().await;
+    fake.world(|world| {
+        world
+            .configs
+            .insert("a".to_owned(), Config::from([("tasks.max", "1")]))
+    });
+    let found = fake.client(Mask::default()).look("a").await.unwrap().unwrap();
+    assert_eq!((found.config.get("tasks.max"), found.status), (Some("1"), None));
+    assert_eq!(fake.client(Mask::default()).look("b").await, Ok(None));
+}
+
+#[tokio::test]
+async fn a_connector_is_paused_resumed_and_stopped_before_its_offsets_go() {
+    let fake = Fake::start().await;
+    let connect = fake.client(Mask::default());
+    connect
+        .create_paused("a", &Config::from([("tasks.max", "1")]))
+        .await
+        .unwrap();
+    let state = async || connect.look("a").await.unwrap().unwrap().status.unwrap().state;
+    assert_eq!(state().await, State::Paused);
+    connect.resume("a").await.unwrap();
+    assert_eq!(state().await, State::Running);
+    connect.pause("a").await.unwrap();
+    assert_eq!(state().await, State::Paused);
+    assert!(matches!(
+        connect.delete_offsets("a").await,
+        Err(Error::Refused { status: 400, .. })
+    ));
+    connect.stop("a").await.unwrap();
+    connect.delete_offsets("a").await.unwrap();
 }

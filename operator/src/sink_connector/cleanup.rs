@@ -33,7 +33,7 @@ pub(super) async fn cleanup(
 ) -> Result<Action, Error> {
     let connector = connector_name(sink);
     let result = match validate::connect_address(&context.settings, &sink.spec) {
-        Ok(address) => unregister(context, address, &connector).await,
+        Ok(address) => unregister(context, &address, &connector).await,
         Err(error) => Err(error),
     };
     if let Err(error) = result {
@@ -54,8 +54,8 @@ pub(super) async fn cleanup(
     Ok(Action::await_change())
 }
 
-async fn unregister(context: &Context, address: Address, connector: &str) -> Result<(), Error> {
-    let connect = Connect::new(context.http.clone(), address, Mask::default());
+async fn unregister(context: &Context, address: &Address, connector: &str) -> Result<(), Error> {
+    let connect = Connect::new(context.connects.get(address), Mask::default());
     connect.delete(connector).await?;
     for _ in 0..LOOKS {
         if connect.config(connector).await?.is_none() {

@@ -12,8 +12,9 @@ use naru_api::{SecretKey, condition::reason};
 
 use super::validate::ValidSinkConnector;
 use crate::{
-    connect::{Config, Connect, Mask},
+    connect::{Config, Connect, Mask, Registered},
     controller::{Context, Error},
+    endpoint::Freshness,
 };
 
 /// Topics that are asked for at once.
@@ -26,26 +27,30 @@ pub(super) struct Referred {
     pub(super) secrets: Config,
     /// Connect, with these values and the ones that are registered masked.
     pub(super) connect: Connect,
-    pub(super) registered: Option<Config>,
+    pub(super) registered: Option<Registered>,
 }
 
 /// Fetches everything, or says what is missing.
-pub(super) async fn dereference(context: &Context, sink: &ValidSinkConnector) -> Result<Referred, Error> {
+pub(super) async fn dereference(
+    context: &Context,
+    sink: &ValidSinkConnector,
+    freshness: Freshness,
+) -> Result<Referred, Error> {
     let secrets = secrets(context, &sink.namespace, &sink.store.secrets()).await?;
-    topics_exist(context, sink).await?;
-    let connect = |mask| Connect::new(context.http.clone(), sink.connect.clone(), mask);
-    let registered = connect(Mask::new(values(&secrets)))
-        .config(&sink.connector)
+    topics_exist(context, sink, freshness).await?;
+    let cluster = context.connects.get(&sink.connect);
+    let found = Connect::new(Arc::clone(&cluster), Mask::new(values(&secrets)))
+        .look(&sink.connector)
         .await?;
     // A task may still complain of a password that the Secret no longer has.
-    let old = registered
+    let old = found
         .iter()
-        .flat_map(|config| secrets.0.keys().filter_map(|key| config.get(key)));
-    let mask = Mask::new(values(&secrets).chain(old));
+        .flat_map(|found| secrets.0.keys().filter_map(|key| found.config.get(key)));
+    let connect = Connect::new(cluster, Mask::new(values(&secrets).chain(old)));
     Ok(Referred {
-        connect: connect(mask),
+        registered: found.map(|found| connect.masked(found)),
+        connect,
         secrets,
-        registered,
     })
 }
 
@@ -103,12 +108,24 @@ fn text(secret: &Secret, SecretKey { secret: name, key }: &SecretKey) -> Result<
     })
 }
 
-async fn topics_exist(context: &Context, sink: &ValidSinkConnector) -> Result<(), Error> {
+async fn topics_exist(
+    context: &Context,
+    sink: &ValidSinkConnector,
+    freshness: Freshness,
+) -> Result<(), Error> {
     let kafka = context.kafka.get(&sink.bootstrap_servers)?;
     let missing: Vec<String> = stream::iter(sink.topics.clone())
         .map(|topic| {
             let kafka = Arc::clone(&kafka);
-            async move { Ok::<_, Error>(kafka.partitions(&topic).await?.is_none().then_some(topic)) }
+            async move {
+                Ok::<_, Error>(
+                    kafka
+                        .partitions(&topic, freshness)
+                        .await?
+                        .is_none()
+                        .then_some(topic),
+                )
+            }
         })
         .buffered(CONCURRENT)
         .try_filter_map(|missing| async move { Ok(missing) })

@@ -17,6 +17,7 @@ use crate::{
         fake::{self, Fake},
     },
     controller::Context,
+    registry::Registries,
 };
 
 type Server = mock::Handle<Request<Body>, Response<Body>>;
@@ -38,7 +39,8 @@ fn context(fake: &Fake) -> (Arc<Context>, Server) {
         client,
         settings: Arc::new(settings),
         kafka: Arc::default(),
-        http,
+        registries: Arc::new(Registries::new(http.clone())),
+        connects: Arc::new(connect::Clusters::new(http)),
         failures: Arc::default(),
         restarts: Arc::default(),
         metrics: Arc::default(),
@@ -81,7 +83,7 @@ fn now() -> String {
 
 async fn pass(fake: &Fake, desired: &Config, restarts: &Restarts, now: Instant) -> Plan {
     let connect = fake.client(Mask::default());
-    let registered = connect.config("shop.items").await.unwrap();
+    let registered = connect.look("shop.items").await.unwrap();
     let referred = Referred {
         secrets: Config::default(),
         connect,
