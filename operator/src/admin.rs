@@ -1,8 +1,11 @@
-//! The operator's own HTTP server: health and metrics.
+//! The operator's own HTTP server: health and metrics. Read-only, since everybody in the cluster may reach it.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
 };
 
 use axum::{
@@ -44,22 +47,39 @@ impl Gates {
 type Shared = (Arc<Gates>, Arc<Metrics>);
 
 /// `/livez`, `/readyz`, `/metrics`.
+///
+/// `/livez` fails when the operator itself has come to a standstill, which only a new start mends; never for what lies
+/// outside, which a new start would not mend.
 pub fn router(gates: Arc<Gates>, metrics: Arc<Metrics>) -> Router {
     Router::new()
-        .route("/livez", get(|| async { "ok" }))
+        .route("/livez", get(alive))
         .route("/readyz", get(ready))
         .route("/metrics", get(text))
         .with_state((gates, metrics))
 }
 
+async fn alive(State((_, metrics)): State<Shared>) -> impl IntoResponse {
+    answer(&metrics.standstill(Instant::now()))
+}
+
 async fn ready(State((gates, _)): State<Shared>) -> impl IntoResponse {
-    let closed = gates.closed();
-    if closed.is_empty() {
+    let waiting = |kind| {
+        format!(
+            "waiting for the list of {kind}: is its definition installed (chart naru-crds), and may it be listed?"
+        )
+    };
+    let closed: Vec<String> = gates.closed().into_iter().map(waiting).collect();
+    answer(&closed)
+}
+
+/// One line for each thing that is not as it should be.
+fn answer(problems: &[String]) -> (StatusCode, String) {
+    if problems.is_empty() {
         (StatusCode::OK, "ok\n".to_owned())
     } else {
         (
             StatusCode::SERVICE_UNAVAILABLE,
-            format!("waiting for the list of: {}\n", closed.join(", ")),
+            format!("{}\n", problems.join("\n")),
         )
     }
 }
@@ -72,4 +92,52 @@ async fn text(State((_, metrics)): State<Shared>) -> impl IntoResponse {
         )],
         metrics.text(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::to_bytes;
+
+    use super::*;
+
+    async fn said(answer: impl IntoResponse) -> (StatusCode, String) {
+        let answer = answer.into_response();
+        let status = answer.status();
+        let body = to_bytes(answer.into_body(), 1 << 20).await.unwrap();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn the_operator_is_ready_once_each_kind_is_listed_and_says_which_is_not() {
+        let gates = Arc::new(Gates::new(&["ScrapeJob", "FilteredSum"]));
+        let shared = || State((Arc::clone(&gates), Arc::default()));
+        let (status, body) = said(ready(shared()).await).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(body.lines().count(), 2, "{body}");
+        gates.open("ScrapeJob");
+        let (_, body) = said(ready(shared()).await).await;
+        assert!(
+            body.starts_with("waiting for the list of FilteredSum: "),
+            "{body}"
+        );
+        gates.open("FilteredSum");
+        assert_eq!(
+            said(ready(shared()).await).await,
+            (StatusCode::OK, "ok\n".to_owned())
+        );
+    }
+
+    #[tokio::test]
+    async fn a_standstill_is_told_and_idleness_is_none() {
+        let metrics: Arc<Metrics> = Arc::default();
+        metrics.lead(true);
+        let shared = State((Arc::default(), metrics));
+        assert_eq!(
+            said(alive(shared).await).await,
+            (StatusCode::OK, "ok\n".to_owned())
+        );
+        let still = answer(&["a pass over ScrapeJob shop/items has been under way for 1200 s".to_owned()]);
+        assert_eq!(still.0, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(still.1.contains("shop/items"), "{}", still.1);
+    }
 }

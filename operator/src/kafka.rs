@@ -22,6 +22,7 @@ use snafu::{ResultExt, Snafu};
 use crate::{
     controller::Error as ReconcileError,
     endpoint::{Cache, Endpoint, Freshness, Pool, Silence, Unanswered},
+    metrics::External,
 };
 
 /// Deadline of one request.
@@ -86,19 +87,28 @@ pub struct Ensured {
 
 /// One client per Kafka cluster that is in use.
 #[derive(Default)]
-pub struct Clusters(Pool<String, Cluster>);
+pub struct Clusters {
+    pool: Pool<String, Cluster>,
+    external: External,
+}
 
 impl Clusters {
+    /// Counts the requests there.
+    pub fn counted(mut self, external: External) -> Self {
+        self.external = external;
+        self
+    }
+
     /// The cluster behind these brokers. Does no I/O: an unreachable one shows at the first request.
     pub fn get(&self, bootstrap_servers: &str) -> Result<Arc<Cluster>, Error> {
-        self.0.get(&bootstrap_servers.to_owned(), || {
-            Cluster::new(bootstrap_servers).context(ClientSnafu { bootstrap_servers })
+        self.pool.get(&bootstrap_servers.to_owned(), || {
+            Cluster::new(bootstrap_servers, self.external.clone()).context(ClientSnafu { bootstrap_servers })
         })
     }
 
     /// Drops the clients of clusters that no resource uses any more.
     pub fn prune(&self, now: Instant) {
-        self.0.prune(now);
+        self.pool.prune(now);
     }
 }
 
@@ -107,12 +117,13 @@ pub struct Cluster {
     bootstrap_servers: String,
     admin: Arc<AdminClient<DefaultClientContext>>,
     endpoint: Endpoint,
+    external: External,
     /// Partitions by topic.
     topics: Cache<String, i32>,
 }
 
 impl Cluster {
-    fn new(bootstrap_servers: &str) -> KafkaResult<Self> {
+    fn new(bootstrap_servers: &str, external: External) -> KafkaResult<Self> {
         let admin = ClientConfig::new()
             .set("bootstrap.servers", bootstrap_servers)
             .set("client.id", "naru-operator")
@@ -126,6 +137,7 @@ impl Cluster {
             bootstrap_servers: bootstrap_servers.to_owned(),
             admin: Arc::new(admin),
             endpoint: Endpoint::default(),
+            external,
             topics: Cache::new(REMEMBERED),
         })
     }
@@ -198,7 +210,12 @@ impl Cluster {
     /// Asks when it is this request's turn. Any error of the client's means that nobody answered it.
     async fn ask<T, E: Display>(&self, request: impl Future<Output = Result<T, E>>) -> Result<T, Error> {
         let request = async {
-            request.await.map_err(|error| Unanswered {
+            let start = Instant::now();
+            let answer = request.await;
+            let code = if answer.is_ok() { "ok" } else { "unanswered" };
+            let (external, endpoint) = (&self.external, &self.bootstrap_servers);
+            external.observe("kafka", endpoint, code, start.elapsed());
+            answer.map_err(|error| Unanswered {
                 cause: error.to_string(),
                 telling: true,
             })

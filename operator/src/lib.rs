@@ -21,6 +21,7 @@ pub mod controller;
 pub mod endpoint;
 pub mod filtered_sum;
 pub mod kafka;
+pub mod logs;
 pub mod metrics;
 pub mod names;
 pub mod registry;

@@ -20,7 +20,8 @@ use crate::{
     admin::{self, Gates},
     autoscale, connect,
     controller::{self, Context},
-    filtered_sum,
+    filtered_sum, kafka,
+    metrics::Metrics,
     registry::Registries,
     scrape_job,
     settings::Settings,
@@ -52,8 +53,10 @@ const DRAIN: Duration = Duration::from_secs(20);
 
 /// Runs the controllers, the autoscaler and the HTTP server until `stop`.
 pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), Error> {
-    let client = Client::try_default().await.context(ConnectSnafu)?;
+    let metrics: Arc<Metrics> = Arc::default();
+    let client = client(&metrics).await.context(ConnectSnafu)?;
     let http = http().context(HttpSnafu)?;
+    let external = || metrics.external.clone();
     let context = Arc::new(Context {
         recorder: Recorder::new(
             client.clone(),
@@ -63,12 +66,12 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), Erro
             },
         ),
         client: client.clone(),
-        kafka: Arc::default(),
-        registries: Arc::new(Registries::new(http.clone())),
-        connects: Arc::new(connect::Clusters::new(http)),
+        kafka: Arc::new(kafka::Clusters::default().counted(external())),
+        registries: Arc::new(Registries::new(http.clone()).counted(external())),
+        connects: Arc::new(connect::Clusters::new(http).counted(external())),
         failures: Arc::default(),
         restarts: Arc::default(),
-        metrics: Arc::default(),
+        metrics,
         settings: Arc::new(settings),
     });
     let gates = Arc::new(Gates::new(&[
@@ -90,6 +93,11 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), Erro
         settings,
     );
     let sink_connectors = controller::of::<SinkConnector>(&client, settings);
+    let passes = &context.metrics.passes;
+    passes.follow(scrape_job::KIND, scrape_jobs.store());
+    passes.follow(filtered_sum::KIND, filtered_sums.store());
+    passes.follow(sink_connector::KIND, sink_connectors.store());
+    context.metrics.lead(true);
     let targets = Targets::new(settings, scrape_jobs.store(), filtered_sums.store());
     let listed = futures::future::join3(
         controller::open_when_listed(scrape_jobs.store(), Arc::clone(&gates), scrape_job::KIND),
@@ -138,6 +146,13 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), Erro
             Ok(())
         }
     }
+}
+
+/// A client of the API server whose requests are counted.
+async fn client(metrics: &Metrics) -> kube::Result<Client> {
+    let config = kube::Config::infer().await.map_err(kube::Error::InferConfig)?;
+    let builder = kube::client::ClientBuilder::try_from(config)?;
+    Ok(builder.with_layer(&metrics.api).build())
 }
 
 async fn too_late(stop: &CancellationToken) {

@@ -1,6 +1,6 @@
 //! What the operator was started with. No client in here: the pure phases take it.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Parser;
 
@@ -42,6 +42,9 @@ pub struct Settings {
     /// Address for /livez, /readyz and /metrics.
     #[arg(long, env = "NARU_LISTEN", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
+    /// File with the log filter, as in `RUST_LOG`. It wins over that, and is followed while the operator runs.
+    #[arg(long, env = "NARU_LOG_FILE")]
+    pub log_file: Option<PathBuf>,
     /// Time between two looks at the consumer lag.
     #[arg(long, env = "NARU_AUTOSCALE_EVERY", default_value = "5s", value_parser = humantime::parse_duration)]
     pub autoscale_every: Duration,

@@ -14,7 +14,10 @@ use super::{
     Address, Answer, Answers, Config, ConnectorStatus, Error, LONGEST_ANSWER, LONGEST_MESSAGE, Mask, Silence,
     Unanswered, cause, cut,
 };
-use crate::endpoint::{Endpoint, Pool};
+use crate::{
+    endpoint::{Endpoint, Pool},
+    metrics::External,
+};
 
 /// A look at all connectors is used for so long. There is one every few seconds.
 const RECENT: Duration = Duration::from_secs(10);
@@ -26,6 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Clusters {
     http: reqwest::Client,
+    external: External,
     pool: Pool<Address, Cluster>,
 }
 
@@ -33,8 +37,15 @@ impl Clusters {
     pub fn new(http: reqwest::Client) -> Self {
         Self {
             http,
+            external: External::default(),
             pool: Pool::default(),
         }
+    }
+
+    /// Counts the requests there.
+    pub fn counted(mut self, external: External) -> Self {
+        self.external = external;
+        self
     }
 
     /// The cluster at this address. Does no I/O.
@@ -42,6 +53,7 @@ impl Clusters {
         let made = self.pool.get(address, || {
             Ok::<_, Infallible>(Cluster {
                 http: self.http.clone(),
+                external: self.external.clone(),
                 address: address.clone(),
                 endpoint: Endpoint::default(),
                 seen: Mutex::default(),
@@ -64,6 +76,7 @@ impl Clusters {
 #[derive(Debug)]
 pub struct Cluster {
     http: reqwest::Client,
+    external: External,
     address: Address,
     endpoint: Endpoint,
     seen: Mutex<Seen>,
@@ -178,7 +191,12 @@ impl Cluster {
             Ok(Answer { status, body })
         };
         let request = async {
-            request.await.map_err(|error: reqwest::Error| Unanswered {
+            let start = Instant::now();
+            let answer: Result<Answer, reqwest::Error> = request.await;
+            let status = answer.as_ref().map(|answer| answer.status);
+            let endpoint = self.address.to_string();
+            self.external.observe_http("connect", &endpoint, &status, start);
+            answer.map_err(|error| Unanswered {
                 cause: cause(&error),
                 telling: answers == Answers::Soon || error.is_connect(),
             })
