@@ -1,8 +1,11 @@
-//! The operator's own HTTP server: health and metrics.
+//! The operator's own HTTP server: health and metrics. Read-only, since everybody in the cluster may reach it.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
 };
 
 use axum::{
@@ -12,47 +15,28 @@ use axum::{
     response::IntoResponse,
     routing::get,
 };
-use tokio::sync::watch;
 
-use crate::{leader::Standing, metrics::Metrics};
+use crate::metrics::Metrics;
 
-/// Whether each controller has seen the state of its kind once, or waits for its turn to lead.
+/// Whether each controller has seen the state of its kind once.
 #[derive(Debug, Default)]
-pub struct Gates {
-    kinds: Vec<(&'static str, AtomicBool)>,
-    election: Option<watch::Receiver<Standing>>,
-}
+pub struct Gates(Vec<(&'static str, AtomicBool)>);
 
 impl Gates {
     /// Closed gates with these names.
     pub fn new(names: &[&'static str]) -> Self {
-        Self {
-            kinds: names.iter().map(|name| (*name, AtomicBool::new(false))).collect(),
-            election: None,
-        }
-    }
-
-    /// The same, of an operator that has to be elected first.
-    pub fn behind(mut self, election: watch::Receiver<Standing>) -> Self {
-        self.election = Some(election);
-        self
+        Self(names.iter().map(|name| (*name, AtomicBool::new(false))).collect())
     }
 
     /// Opens a gate.
     pub fn open(&self, name: &str) {
-        for (_, open) in self.kinds.iter().filter(|(gate, _)| *gate == name) {
+        for (_, open) in self.0.iter().filter(|(gate, _)| *gate == name) {
             open.store(true, Ordering::Relaxed);
         }
     }
 
-    /// What a standby waits for. It is ready: to take over.
-    fn standby(&self) -> Option<String> {
-        let standing = self.election.as_ref()?.borrow();
-        matches!(*standing, Standing::Standby { .. }).then(|| standing.to_string())
-    }
-
     fn closed(&self) -> Vec<&'static str> {
-        self.kinds
+        self.0
             .iter()
             .filter(|(_, open)| !open.load(Ordering::Relaxed))
             .map(|(name, _)| *name)
@@ -63,25 +47,39 @@ impl Gates {
 type Shared = (Arc<Gates>, Arc<Metrics>);
 
 /// `/livez`, `/readyz`, `/metrics`.
+///
+/// `/livez` fails when the operator itself has come to a standstill, which only a new start mends; never for what lies
+/// outside, which a new start would not mend.
 pub fn router(gates: Arc<Gates>, metrics: Arc<Metrics>) -> Router {
     Router::new()
-        .route("/livez", get(|| async { "ok" }))
+        .route("/livez", get(alive))
         .route("/readyz", get(ready))
         .route("/metrics", get(text))
         .with_state((gates, metrics))
 }
 
+async fn alive(State((_, metrics)): State<Shared>) -> impl IntoResponse {
+    answer(&metrics.standstill(Instant::now()))
+}
+
 async fn ready(State((gates, _)): State<Shared>) -> impl IntoResponse {
-    if let Some(standby) = gates.standby() {
-        return (StatusCode::OK, format!("{standby}\n"));
-    }
-    let closed = gates.closed();
-    if closed.is_empty() {
+    let waiting = |kind| {
+        format!(
+            "waiting for the list of {kind}: is its definition installed (chart naru-crds), and may it be listed?"
+        )
+    };
+    let closed: Vec<String> = gates.closed().into_iter().map(waiting).collect();
+    answer(&closed)
+}
+
+/// One line for each thing that is not as it should be.
+fn answer(problems: &[String]) -> (StatusCode, String) {
+    if problems.is_empty() {
         (StatusCode::OK, "ok\n".to_owned())
     } else {
         (
             StatusCode::SERVICE_UNAVAILABLE,
-            format!("waiting for the list of: {}\n", closed.join(", ")),
+            format!("{}\n", problems.join("\n")),
         )
     }
 }
@@ -97,36 +95,49 @@ async fn text(State((_, metrics)): State<Shared>) -> impl IntoResponse {
 }
 
 #[cfg(test)]
-mod election_tests {
+mod tests {
     use axum::body::to_bytes;
 
     use super::*;
 
-    async fn said(gates: &Arc<Gates>) -> (u16, String) {
-        let shared = State((Arc::clone(gates), Arc::default()));
-        let answer = ready(shared).await.into_response();
-        let status = answer.status().as_u16();
-        let body = to_bytes(answer.into_body(), 1000).await.unwrap();
+    async fn said(answer: impl IntoResponse) -> (StatusCode, String) {
+        let answer = answer.into_response();
+        let status = answer.status();
+        let body = to_bytes(answer.into_body(), 1 << 20).await.unwrap();
         (status, String::from_utf8(body.to_vec()).unwrap())
     }
 
     #[tokio::test]
-    async fn a_standby_is_ready_to_take_over_and_a_leader_once_it_has_listed_everything() {
-        let (election, standing) = watch::channel(Standing::Standby { leader: None });
-        let gates = Arc::new(Gates::new(&["ScrapeJob"]).behind(standing));
-        assert_eq!(
-            said(&gates).await,
-            (200, "standby, there is no leader yet\n".to_owned())
-        );
-        let leader = Some("naru-1_2".to_owned());
-        election.send_replace(Standing::Standby { leader });
-        assert_eq!(
-            said(&gates).await,
-            (200, "standby, leader is naru-1_2\n".to_owned())
-        );
-        election.send_replace(Standing::Leading);
-        assert_eq!(said(&gates).await.0, 503);
+    async fn the_operator_is_ready_once_each_kind_is_listed_and_says_which_is_not() {
+        let gates = Arc::new(Gates::new(&["ScrapeJob", "FilteredSum"]));
+        let shared = || State((Arc::clone(&gates), Arc::default()));
+        let (status, body) = said(ready(shared()).await).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(body.lines().count(), 2, "{body}");
         gates.open("ScrapeJob");
-        assert_eq!(said(&gates).await, (200, "ok\n".to_owned()));
+        let (_, body) = said(ready(shared()).await).await;
+        assert!(
+            body.starts_with("waiting for the list of FilteredSum: "),
+            "{body}"
+        );
+        gates.open("FilteredSum");
+        assert_eq!(
+            said(ready(shared()).await).await,
+            (StatusCode::OK, "ok\n".to_owned())
+        );
+    }
+
+    #[tokio::test]
+    async fn a_standstill_is_told_and_idleness_is_none() {
+        let metrics: Arc<Metrics> = Arc::default();
+        metrics.lead(true);
+        let shared = State((Arc::default(), metrics));
+        assert_eq!(
+            said(alive(shared).await).await,
+            (StatusCode::OK, "ok\n".to_owned())
+        );
+        let still = answer(&["a pass over ScrapeJob shop/items has been under way for 1200 s".to_owned()]);
+        assert_eq!(still.0, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(still.1.contains("shop/items"), "{}", still.1);
     }
 }

@@ -170,7 +170,7 @@ mod tests {
             (
                 operator(&["ScrapeJob"]).await,
                 ALL,
-                "waiting for the list of: ScrapeJob",
+                "waiting for the list of ScrapeJob: ",
             ),
             ("http://127.0.0.1:9".to_owned(), ALL, "see whether its pod runs"),
             (

@@ -6,7 +6,7 @@ mod error;
 pub mod report;
 pub mod status;
 
-use std::{fmt::Debug, sync::Arc, time::Instant};
+use std::{fmt::Debug, sync::Arc};
 
 use futures::{StreamExt, future::BoxFuture};
 use kube::{
@@ -16,10 +16,15 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 pub use self::error::Error;
 use crate::{
-    admin::Gates, connect, kafka, metrics::Metrics, registry::Registries, settings::Settings,
+    admin::Gates,
+    connect, kafka,
+    metrics::{Metrics, Object},
+    registry::Registries,
+    settings::Settings,
     sink_connector::restarts::Restarts,
 };
 
@@ -99,18 +104,28 @@ pub async fn run<K>(
         + Sync
         + 'static,
 {
-    let pass = move |object: Arc<Guarded<K>>, context: Arc<Context>| async move {
-        let start = Instant::now();
-        let result = match &object.0 {
-            Ok(object) => reconcile(Arc::new(object.clone()), Arc::clone(&context)).await,
-            Err(unreadable) => Err(Error::invalid(format!(
-                "the stored object cannot be read: {unreadable}"
-            ))),
+    let pass = move |object: Arc<Guarded<K>>, context: Arc<Context>| {
+        let labels = Object::of(kind, &*object);
+        // Of the highest level: each line of the pass says what it is about, whatever is filtered.
+        let span = tracing::error_span!(
+            "reconcile",
+            kind,
+            namespace = labels.namespace,
+            name = labels.name,
+            generation = object.meta().generation,
+        );
+        let pass = async move {
+            let counted = context.metrics.passes.begin(labels);
+            let result = match &object.0 {
+                Ok(object) => reconcile(Arc::new(object.clone()), Arc::clone(&context)).await,
+                Err(unreadable) => Err(Error::invalid(format!(
+                    "the stored object cannot be read: {unreadable}"
+                ))),
+            };
+            counted.end(&result, context.settings.resync);
+            result
         };
-        context
-            .metrics
-            .reconciled(kind, result.as_ref().map_or_else(Error::reason, |_| "ok"), start);
-        result
+        pass.instrument(span)
     };
     controller
         .graceful_shutdown_on(stop.cancelled_owned())

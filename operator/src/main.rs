@@ -5,12 +5,11 @@ use std::process::ExitCode;
 use clap::Parser;
 use naru_operator::{
     check::{self, Check},
-    run,
+    logs, run,
     settings::Settings,
 };
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -21,15 +20,9 @@ async fn main() -> ExitCode {
         return check::run(&Check::parse_from(std::env::args_os().skip(1))).await;
     }
     let settings = Settings::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .json()
-        .flatten_event(true)
-        .with_current_span(false)
-        .with_span_list(false)
-        .with_env_filter(filter)
-        .init();
+    let filter = logs::init(settings.log_file.clone());
     let stop = CancellationToken::new();
+    tokio::spawn(filter.follow(stop.clone()));
     let stopper = stop.clone();
     tokio::spawn(async move {
         let (Ok(mut terminate), Ok(mut interrupt)) =

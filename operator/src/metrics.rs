@@ -1,87 +1,137 @@
 //! What the operator counts, for Prometheus.
+//!
+//! Names and labels are public: the chart's dashboard and alerts use them, and so do people. Label sets are bounded: a
+//! series that names an object goes with the object, and one that names an endpoint goes when nobody asks it any more.
 
-use std::{sync::Mutex, time::Instant};
+mod api;
+mod external;
+mod passes;
+mod process;
+mod scaling;
+#[cfg(test)]
+mod tests;
 
+use std::{
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
+
+use kube::{Resource, ResourceExt};
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
-    metrics::{counter::Counter, family::Family, histogram::Histogram},
+    metrics::{gauge::Gauge, histogram::Histogram, info::Info},
     registry::Registry,
 };
 
-#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct Outcome {
-    kind: &'static str,
-    /// `ok`, or the reason of the error.
-    result: &'static str,
+pub use self::{
+    api::ApiRequests,
+    external::External,
+    passes::{Pass, Passes},
+    scaling::Scaling,
+};
+
+/// Which resource: the labels of all series that belong to one.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Object {
+    pub kind: &'static str,
+    pub namespace: String,
+    pub name: String,
 }
 
-#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct OfKind {
-    kind: &'static str,
+impl Object {
+    pub fn of<K: Resource<DynamicType = ()>>(kind: &'static str, object: &K) -> Self {
+        Self {
+            kind,
+            namespace: object.namespace().unwrap_or_default(),
+            name: object.name_any(),
+        }
+    }
 }
 
-/// All metrics of the operator.
+impl std::fmt::Display for Object {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}/{}", self.kind, self.namespace, self.name)
+    }
+}
+
+/// All metrics of the operator. Each field counts one thing, and can be cloned to where that happens.
 pub struct Metrics {
     registry: Mutex<Registry>,
-    reconciles: Family<Outcome, Counter>,
-    durations: Family<OfKind, Histogram, fn() -> Histogram>,
+    pub passes: Passes,
+    pub api: ApiRequests,
+    pub external: External,
+    pub scaling: Scaling,
+    leads: AtomicBool,
+    leader: Gauge,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
-        let mut registry = Registry::with_prefix("naru_operator");
-        let reconciles = Family::default();
+        let mut all = Registry::default();
+        all.register_collector(Box::new(process::Process));
+        let registry = all.sub_registry_with_prefix("naru_operator");
+        let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "The operator's build", version);
+        let leader = Gauge::default();
         registry.register(
-            "reconciles",
-            "Passes over a resource, by how they ended",
-            reconciles.clone(),
-        );
-        let histogram: fn() -> Histogram = || {
-            Histogram::new([
-                0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
-            ])
-        };
-        let durations = Family::new_with_constructor(histogram);
-        registry.register(
-            "reconcile_duration_seconds",
-            "Time that a pass over a resource took",
-            durations.clone(),
+            "leader",
+            "1 where the operator reconciles, 0 where it stands by",
+            leader.clone(),
         );
         Self {
-            registry: Mutex::new(registry),
-            reconciles,
-            durations,
+            passes: Passes::new(registry),
+            api: ApiRequests::new(registry),
+            external: External::new(registry),
+            scaling: Scaling::new(registry),
+            registry: Mutex::new(all),
+            leads: AtomicBool::new(false),
+            leader,
         }
     }
 }
 
 impl Metrics {
-    /// Counts a pass that began at `start`.
-    pub fn reconciled(&self, kind: &'static str, result: &'static str, start: Instant) {
-        self.reconciles.get_or_create(&Outcome { kind, result }).inc();
-        self.durations
-            .get_or_create(&OfKind { kind })
-            .observe(start.elapsed().as_secs_f64());
+    /// Says whether this operator is the one that reconciles.
+    pub fn lead(&self, leads: bool) {
+        self.leads.store(leads, Ordering::Relaxed);
+        self.leader.set(leads.into());
     }
 
-    /// Lets another part of the operator register its own.
-    pub fn with_registry(&self, register: impl FnOnce(&mut Registry)) {
-        register(
-            &mut self
-                .registry
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner),
-        );
+    /// What should have moved and has not, as sentences. Empty where the operator stands by: nothing moves there.
+    pub fn standstill(&self, now: Instant) -> Vec<String> {
+        if !self.leads.load(Ordering::Relaxed) {
+            return Vec::new();
+        }
+        let mut still = self.passes.standstill(now);
+        still.extend(self.scaling.standstill(now));
+        still
     }
 
     /// In the OpenMetrics text format.
     pub fn text(&self) -> String {
         let mut body = String::new();
-        let registry = self
-            .registry
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        text::encode(&mut body, &registry).expect("a String takes all that is written to it");
+        text::encode(&mut body, &lock(&self.registry)).expect("a String takes all that is written to it");
         body
     }
+}
+
+/// What is counted cannot be left half-made by a panic elsewhere.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Seconds since 1970, which is how Prometheus wants its times.
+fn seconds(time: SystemTime) -> f64 {
+    time.duration_since(UNIX_EPOCH)
+        .map_or(0.0, |since| since.as_secs_f64())
+}
+
+/// For what takes from a millisecond up to a deadline.
+fn durations() -> Histogram {
+    Histogram::new([
+        0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+    ])
 }

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use crate::{
     controller::Error,
     endpoint::{Cache, Endpoint, Freshness, Pool, Silence, Unanswered},
+    metrics::External,
 };
 
 /// Deadline of one request.
@@ -26,6 +27,7 @@ const REMEMBERED: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub struct Registries {
     http: reqwest::Client,
+    external: External,
     pool: Pool<String, Registry>,
 }
 
@@ -33,8 +35,15 @@ impl Registries {
     pub fn new(http: reqwest::Client) -> Self {
         Self {
             http,
+            external: External::default(),
             pool: Pool::default(),
         }
+    }
+
+    /// Counts the requests there.
+    pub fn counted(mut self, external: External) -> Self {
+        self.external = external;
+        self
     }
 
     /// The registry at this address. Does no I/O.
@@ -42,6 +51,7 @@ impl Registries {
         let made = self.pool.get(&url.to_owned(), || {
             Ok::<_, Infallible>(Registry {
                 http: self.http.clone(),
+                external: self.external.clone(),
                 url: url.to_owned(),
                 endpoint: Endpoint::default(),
                 answers: Cache::new(ANSWERS),
@@ -64,6 +74,7 @@ impl Registries {
 #[derive(Debug)]
 pub struct Registry {
     http: reqwest::Client,
+    external: External,
     url: String,
     endpoint: Endpoint,
     answers: Cache<(), ()>,
@@ -141,7 +152,11 @@ impl Registry {
             Ok((status, answer.bytes().await?.to_vec()))
         };
         let request = async {
-            request.await.map_err(|error: reqwest::Error| Unanswered {
+            let start = Instant::now();
+            let answer: Result<_, reqwest::Error> = request.await;
+            let status = answer.as_ref().map(|(status, _)| *status);
+            self.external.observe_http("registry", &self.url, &status, start);
+            answer.map_err(|error| Unanswered {
                 cause: cause(&error),
                 telling: true,
             })

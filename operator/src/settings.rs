@@ -1,6 +1,6 @@
 //! What the operator was started with. No client in here: the pure phases take it.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Parser;
 
@@ -42,6 +42,9 @@ pub struct Settings {
     /// Address for /livez, /readyz and /metrics.
     #[arg(long, env = "NARU_LISTEN", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
+    /// File with the log filter, as in `RUST_LOG`. It wins over that, and is followed while the operator runs.
+    #[arg(long, env = "NARU_LOG_FILE")]
+    pub log_file: Option<PathBuf>,
     /// Time between two looks at the consumer lag.
     #[arg(long, env = "NARU_AUTOSCALE_EVERY", default_value = "5s", value_parser = humantime::parse_duration)]
     pub autoscale_every: Duration,
@@ -51,24 +54,6 @@ pub struct Settings {
     /// Time after which a resource is looked at although nothing told that it changed.
     #[arg(long, env = "NARU_RESYNC", default_value = "30s", value_parser = humantime::parse_duration)]
     pub resync: Duration,
-    /// Whether to work only while holding the Lease, since other operators want to work as well.
-    #[arg(long, env = "NARU_LEADER_ELECT")]
-    pub leader_elect: bool,
-    /// The Lease, in the operator's own namespace.
-    #[arg(long, env = "NARU_LEASE_NAME", default_value = "naru-operator")]
-    pub lease_name: String,
-    /// How long others leave a Lease alone that is not renewed, 5s to 5m. The operator stops after 7/10 of it.
-    #[arg(long, env = "NARU_LEASE_DURATION", default_value = "10s", value_parser = lease_duration)]
-    pub lease_duration: Duration,
-}
-
-fn lease_duration(text: &str) -> Result<Duration, String> {
-    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
-    if (Duration::from_secs(5)..=Duration::from_secs(300)).contains(&duration) {
-        Ok(duration)
-    } else {
-        Err("must be from 5s to 5m".to_owned())
-    }
 }
 
 impl Settings {

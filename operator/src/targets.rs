@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use kube::{Resource, ResourceExt, core::object::HasStatus, runtime::reflector::Store};
-use naru_api::{FilteredSum, Scaling, ScrapeJob, condition::VALID};
+use kube::{
+    Resource, ResourceExt, core::object::HasStatus, discovery::ApiResource, runtime::reflector::Store,
+};
+use naru_api::{Condition, FilteredSum, Scaling, ScrapeJob, condition::VALID};
 
 use crate::{
     autoscale::{Policy, run::Target},
@@ -66,6 +68,10 @@ impl Targets {
         Some(Target {
             kind: scrape_job::KIND,
             reference: job.object_ref(&()),
+            resource: ApiResource::erase::<ScrapeJob>(&()),
+            generation: job.metadata.generation,
+            conditions: conditions(job),
+            suspended: job.spec.suspend,
             deployment: names.fetcher(),
             group: names.fetcher_group(),
             topic: names.frontier_topic(),
@@ -86,6 +92,10 @@ impl Targets {
         Some(Target {
             kind: filtered_sum::KIND,
             reference: sum.object_ref(&()),
+            resource: ApiResource::erase::<FilteredSum>(&()),
+            generation: sum.metadata.generation,
+            conditions: conditions(sum),
+            suspended: sum.spec.suspend,
             deployment: names.sum(),
             group: names.sum_group(),
             topic: sum.spec.input.topic.clone(),
@@ -104,6 +114,13 @@ impl Targets {
             scale_in_after: self.settings.scale_in_after,
         }
     }
+}
+
+fn conditions<K: HasStatus<Status: Conditions>>(object: &K) -> Vec<Condition> {
+    let status = object.status();
+    status
+        .map(|status| status.conditions().to_vec())
+        .unwrap_or_default()
 }
 
 /// Namespace and name of a resource that is to stay, and whose spec has been accepted: a refused one changes nothing

@@ -1,6 +1,13 @@
 //! The kind cluster that a test works on.
 
-use std::{fmt::Display, future::Future, panic::AssertUnwindSafe, process::Stdio, time::Duration};
+use std::{
+    fmt::Display,
+    future::Future,
+    panic::AssertUnwindSafe,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
 
 use futures::FutureExt;
 use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
@@ -12,6 +19,9 @@ use tokio::time::Instant;
 
 /// How often a condition is looked at.
 const EVERY: Duration = Duration::from_millis(500);
+/// How long a command may take, and one that waits for pods.
+const SHORT: Duration = Duration::from_secs(60);
+const RELEASE: Duration = Duration::from_secs(400);
 
 /// A client for the cluster that `KUBECONFIG` names.
 pub async fn client() -> Client {
@@ -38,7 +48,8 @@ where
     }
 }
 
-/// Runs a test in a namespace of its own, which is deleted afterwards. Of a test that fails, the pods' states are
+/// Runs a test in a namespace of its own, where only pods start that keep to the restricted Pod Security Standard. It is
+/// deleted afterwards. Of a test that fails, the pods' states are
 /// shown first, and with `NARU_KEEP` set the namespace stays.
 pub async fn with_namespace<F>(prefix: &str, test: impl FnOnce(Client, String) -> F)
 where
@@ -53,6 +64,11 @@ where
         .as_millis();
     let name = format!("{prefix}-{:x}", suffix % 0xfff_ffff);
     namespace.metadata.name = Some(name.clone());
+    let restricted = (
+        "pod-security.kubernetes.io/enforce".to_owned(),
+        "restricted".to_owned(),
+    );
+    namespace.metadata.labels = Some([restricted].into());
     namespaces
         .create(&PostParams::default(), &namespace)
         .await
@@ -117,14 +133,42 @@ pub async fn copy_credentials(client: &Client, namespace: &str) {
         .expect("failed to copy Secret mysql");
 }
 
+/// Whether this many resources of naru are in a namespace, all of them ready; otherwise what they say.
+pub async fn all_ready(namespace: &str, expected: usize) -> Result<(), String> {
+    let columns = "jsonpath={range .items[*]}{.kind}/{.metadata.name} {.status.conditions[?(@.type=='Ready')].status} {.status.conditions[?(@.type=='Ready')].message}{'\\n'}{end}";
+    let listed = kubectl(&["--namespace", namespace, "get", "naru", "--output", columns]).await?;
+    let ready = listed
+        .lines()
+        .filter(|line| line.split(' ').nth(1) == Some("True"))
+        .count();
+    if ready == expected { Ok(()) } else { Err(listed) }
+}
+
+/// Installs the charts of a checkout of this repository, or upgrades to them. `.` is this tree.
+pub async fn release(checkout: &str) {
+    let script = repository().join("deploy/release");
+    let released = command(&script.to_string_lossy(), &[checkout], None, RELEASE).await;
+    released.expect("failed to install the charts");
+}
+
+/// The top folder of this repository.
+pub fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// What helm prints, or its complaint.
+pub async fn helm(arguments: &[&str]) -> Result<String, String> {
+    command("helm", arguments, None, RELEASE).await
+}
+
 /// What kubectl prints, or its complaint.
 pub async fn kubectl(arguments: &[&str]) -> Result<String, String> {
-    command("kubectl", arguments, None).await
+    command("kubectl", arguments, None, SHORT).await
 }
 
 /// What kubectl prints when it reads `input`.
 pub async fn kubectl_with(arguments: &[&str], input: &str) -> Result<String, String> {
-    command("kubectl", arguments, Some(input)).await
+    command("kubectl", arguments, Some(input), SHORT).await
 }
 
 /// What a query on the stack's database answers: a line per row, tabs between columns.
@@ -174,10 +218,15 @@ pub async fn kill_container(client: &Client, namespace: &str, pod: &str) -> Resu
         "SIGKILL",
         id,
     ];
-    command("docker", &kill, None).await.map(|_| ())
+    command("docker", &kill, None, SHORT).await.map(|_| ())
 }
 
-async fn command(program: &str, arguments: &[&str], input: Option<&str>) -> Result<String, String> {
+async fn command(
+    program: &str,
+    arguments: &[&str],
+    input: Option<&str>,
+    deadline: Duration,
+) -> Result<String, String> {
     let mut command = tokio::process::Command::new(program);
     command
         .args(arguments)
@@ -194,13 +243,13 @@ async fn command(program: &str, arguments: &[&str], input: Option<&str>) -> Resu
         drop(stdin);
         child.wait_with_output().await
     };
-    match tokio::time::timeout(Duration::from_secs(60), run).await {
+    match tokio::time::timeout(deadline, run).await {
         Ok(Ok(output)) if output.status.success() => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
         Ok(Ok(output)) => Err(format!(
             "{program}: {}",
             String::from_utf8_lossy(&output.stderr).trim()
         )),
         Ok(Err(error)) => Err(format!("{program} does not run: {error}")),
-        Err(_) => Err(format!("{program} did not end within 60 s")),
+        Err(_) => Err(format!("{program} did not end within {deadline:?}")),
     }
 }

@@ -39,6 +39,11 @@ impl Pipeline {
     /// In a namespace of its own, with a site, topics and tables of its own. Returns also the site's and the
     /// pipeline's YAML.
     pub fn in_namespace(namespace: &str, site_image: &str) -> (Self, String, String) {
+        Self::from_example(EXAMPLE, namespace, site_image)
+    }
+
+    /// The same from the example as another version of this repository has it.
+    pub fn from_example(example: &str, namespace: &str, site_image: &str) -> (Self, String, String) {
         let prefix = namespace.replace('-', "_");
         let pipeline = Self {
             site: namespace.to_owned(),
@@ -54,7 +59,7 @@ impl Pipeline {
             .join("\n---\n")
             .replace("naru-site", namespace)
             .replace("naru/site:dev", site_image);
-        let yaml = EXAMPLE
+        let yaml = example
             .replace("site.naru-site", &format!("site.{namespace}"))
             .replace("joongna.items", &format!("{namespace}.items"))
             .replace("joongna.total", &format!("{namespace}.total"))

@@ -14,7 +14,9 @@ use k8s_openapi::api::{
 };
 use kube::{Api, Client, ResourceExt, api::ListParams};
 use naru_tests::{
-    cluster::{copy_credentials, eventually, kill_container, kubectl, kubectl_with, mysql, with_namespace},
+    cluster::{
+        all_ready, copy_credentials, eventually, kill_container, kubectl, kubectl_with, mysql, with_namespace,
+    },
     joongna::Pipeline,
 };
 
@@ -199,16 +201,6 @@ async fn apply(namespace: &str, yaml: &str) {
 /// The image of the site that `deploy/install` gave to the cluster.
 fn site_image() -> String {
     std::env::var("NARU_SITE_IMAGE").expect("NARU_SITE_IMAGE is not set: run this test with `make e2e`")
-}
-
-async fn all_ready(namespace: &str, expected: usize) -> Result<(), String> {
-    let columns = "jsonpath={range .items[*]}{.kind}/{.metadata.name} {.status.conditions[?(@.type=='Ready')].status} {.status.conditions[?(@.type=='Ready')].message}{'\\n'}{end}";
-    let listed = kubectl(&["--namespace", namespace, "get", "naru", "--output", columns]).await?;
-    let ready = listed
-        .lines()
-        .filter(|line| line.split(' ').nth(1) == Some("True"))
-        .count();
-    if ready == expected { Ok(()) } else { Err(listed) }
 }
 
 async fn replicas(client: &Client, namespace: &str, deployment: &str) -> Result<i32, String> {

@@ -15,6 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use naru_api::condition::reason;
 use rdkafka::{
     ClientConfig, ClientContext, Offset, TopicPartitionList,
     config::RDKafkaLogLevel,
@@ -73,6 +74,79 @@ pub enum Error {
         topic: String,
         bootstrap_servers: String,
     },
+}
+
+/// Why the lag is not known, for conditions and metrics. The same failure has the same words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unknown {
+    /// The condition's reason.
+    pub reason: &'static str,
+    /// The condition's message.
+    pub message: String,
+    /// One word for metrics.
+    pub code: &'static str,
+    /// All there is to say, for logs. May be in other words at each look.
+    pub detail: String,
+}
+
+impl Unknown {
+    /// A defect of the operator.
+    pub fn panicked(panic: &tokio::task::JoinError) -> Self {
+        Self {
+            reason: reason::LAG_UNKNOWN,
+            message: "the operator failed to read the lag; its log says more".to_owned(),
+            code: "panic",
+            detail: panic.to_string(),
+        }
+    }
+}
+
+impl From<&Error> for Unknown {
+    fn from(error: &Error) -> Self {
+        let (reason, message, code) = match error {
+            Error::NoTopic { .. } => (reason::TOPIC_MISSING, error.to_string(), "ok"),
+            Error::Ask {
+                what,
+                topic,
+                bootstrap_servers,
+                source,
+            } if refusal(source).is_some() => (
+                reason::KAFKA_REFUSED,
+                format!(
+                    "kafka at {bootstrap_servers:?} refused to show {what} of topic {topic:?}: {}",
+                    refusal(source).unwrap_or(RDKafkaErrorCode::Unknown)
+                ),
+                "refused",
+            ),
+            Error::Client {
+                bootstrap_servers, ..
+            }
+            | Error::Ask {
+                bootstrap_servers, ..
+            }
+            | Error::NoAnswer {
+                bootstrap_servers, ..
+            }
+            | Error::TooSlow {
+                bootstrap_servers, ..
+            } => (
+                reason::KAFKA_UNREACHABLE,
+                format!("kafka at {bootstrap_servers:?} does not say how far the workers are"),
+                "unanswered",
+            ),
+        };
+        Self {
+            reason,
+            message,
+            code,
+            detail: error.to_string(),
+        }
+    }
+}
+
+/// The code of an error that Kafka itself answered with. Others are of the client: librdkafka's are negative.
+fn refusal(error: &KafkaError) -> Option<RDKafkaErrorCode> {
+    error.rdkafka_error_code().filter(|code| *code as i32 > 0)
 }
 
 /// Sees one group on one topic. Keeps its client between looks.
@@ -285,6 +359,36 @@ mod tests {
             );
             assert_eq!(found, BTreeMap::from([(0, expected)]), "{case}");
         }
+    }
+
+    #[test]
+    fn the_same_failure_has_the_same_words() {
+        let ask = |code| Error::Ask {
+            what: "the offsets",
+            topic: "items".to_owned(),
+            bootstrap_servers: "kafka:9092".to_owned(),
+            source: Box::new(KafkaError::OffsetFetch(code)),
+        };
+        let [timed_out, cut] = [
+            RDKafkaErrorCode::OperationTimedOut,
+            RDKafkaErrorCode::BrokerTransportFailure,
+        ]
+        .map(|code| Unknown::from(&ask(code)));
+        assert_eq!((timed_out.reason, &timed_out.message), (cut.reason, &cut.message));
+        assert_eq!(cut.reason, reason::KAFKA_UNREACHABLE);
+        assert_ne!(timed_out.detail, cut.detail);
+        let refused = Unknown::from(&ask(RDKafkaErrorCode::TopicAuthorizationFailed));
+        assert_eq!(refused.reason, reason::KAFKA_REFUSED);
+        assert!(
+            refused.message.contains("Topic authorization failed"),
+            "{}",
+            refused.message
+        );
+        let missing = Unknown::from(&Error::NoTopic {
+            topic: "items".to_owned(),
+            bootstrap_servers: "kafka:9092".to_owned(),
+        });
+        assert_eq!(missing.reason, reason::TOPIC_MISSING);
     }
 
     #[test]

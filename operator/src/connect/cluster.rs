@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     endpoint::{Endpoint, Pool},
-    leader::Fence,
+    metrics::External,
 };
 
 /// A look at all connectors is used for so long. There is one every few seconds.
@@ -29,22 +29,22 @@ const PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Clusters {
     http: reqwest::Client,
+    external: External,
     pool: Pool<Address, Cluster>,
-    fence: Fence,
 }
 
 impl Clusters {
     pub fn new(http: reqwest::Client) -> Self {
         Self {
             http,
+            external: External::default(),
             pool: Pool::default(),
-            fence: Fence::default(),
         }
     }
 
-    /// The same, which change nothing without the lead.
-    pub fn behind(mut self, fence: Fence) -> Self {
-        self.fence = fence;
+    /// Counts the requests there.
+    pub fn counted(mut self, external: External) -> Self {
+        self.external = external;
         self
     }
 
@@ -53,11 +53,11 @@ impl Clusters {
         let made = self.pool.get(address, || {
             Ok::<_, Infallible>(Cluster {
                 http: self.http.clone(),
+                external: self.external.clone(),
                 address: address.clone(),
                 endpoint: Endpoint::default(),
                 seen: Mutex::default(),
                 looking: tokio::sync::Mutex::default(),
-                fence: self.fence.clone(),
             })
         });
         match made {
@@ -76,12 +76,12 @@ impl Clusters {
 #[derive(Debug)]
 pub struct Cluster {
     http: reqwest::Client,
+    external: External,
     address: Address,
     endpoint: Endpoint,
     seen: Mutex<Seen>,
     /// Held by the one that looks, so that others wait for its look instead of taking one of their own.
     looking: tokio::sync::Mutex<()>,
-    fence: Fence,
 }
 
 /// All connectors of a cluster, as they were at one time. Traces in it may hold secrets.
@@ -173,29 +173,13 @@ impl Cluster {
         self.seen().changed.insert(name.to_owned(), Instant::now());
     }
 
-    /// A request that changes something: none without the lead, and none that lasts longer than it.
-    pub(super) async fn change(&self, request: reqwest::RequestBuilder) -> Result<Answer, Error> {
-        let answers = Answers::MayTakeLong;
-        let within = self.fence.within(answers.deadline())?;
-        self.send_within(request, answers, within).await
-    }
-
     pub(super) async fn send(
         &self,
         request: reqwest::RequestBuilder,
         answers: Answers,
     ) -> Result<Answer, Error> {
-        self.send_within(request, answers, answers.deadline()).await
-    }
-
-    async fn send_within(
-        &self,
-        request: reqwest::RequestBuilder,
-        answers: Answers,
-        deadline: Duration,
-    ) -> Result<Answer, Error> {
         let request = async {
-            let mut response = request.timeout(deadline).send().await?;
+            let mut response = request.timeout(answers.deadline()).send().await?;
             let (status, mut body) = (response.status(), Vec::new());
             while let Some(chunk) = response.chunk().await? {
                 // One byte more than what is allowed, for a clear message.
@@ -207,7 +191,12 @@ impl Cluster {
             Ok(Answer { status, body })
         };
         let request = async {
-            request.await.map_err(|error: reqwest::Error| Unanswered {
+            let start = Instant::now();
+            let answer: Result<Answer, reqwest::Error> = request.await;
+            let status = answer.as_ref().map(|answer| answer.status);
+            let endpoint = self.address.to_string();
+            self.external.observe_http("connect", &endpoint, &status, start);
+            answer.map_err(|error| Unanswered {
                 cause: cause(&error),
                 telling: answers == Answers::Soon || error.is_connect(),
             })

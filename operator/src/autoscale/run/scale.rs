@@ -12,6 +12,7 @@ use kube::{
     runtime::events::{Event, EventType},
 };
 use naru_api::condition::reason;
+use snafu::Snafu;
 use tokio::time::timeout;
 
 use super::Target;
@@ -26,10 +27,12 @@ const FIELD_MANAGER: &str = "naru/autoscaler";
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// How many replicas the target's Deployment asks for. None if there is no such Deployment.
-pub(super) async fn replicas(client: &Client, target: &Target) -> Result<Option<i32>, String> {
+pub(super) async fn replicas(client: &Client, target: &Target) -> Result<Option<i32>, Refusal> {
     let scale = match within(deployments(client, target).get_scale(&target.deployment)).await {
         Err(Problem::Api(kube::Error::Api(status))) if status.is_not_found() => return Ok(None),
-        answer => answer.map_err(|problem| problem.doing("read the scale of", target))?,
+        answer => answer.map_err(|problem| {
+            problem.doing(format!("read the scale of Deployment {:?}", target.deployment))
+        })?,
     };
     // The API server leaves out what is zero.
     Ok(Some(scale.spec.and_then(|spec| spec.replicas).unwrap_or(0)))
@@ -42,7 +45,7 @@ pub(super) async fn scale(
     history: &mut History,
     replicas: i32,
     lag: Option<Lag>,
-) -> Result<(), String> {
+) -> Result<(), Refusal> {
     let seen = Observation {
         at: Instant::now(),
         replicas,
@@ -56,8 +59,10 @@ pub(super) async fn scale(
         deployment,
         ..
     } = target;
+    let metrics = &context.metrics.scaling;
     match decide(&target.policy, history, &seen) {
         Decision::Hold { reason } => {
+            metrics.decided(&target.key(), replicas, replicas);
             tracing::debug!(kind, %namespace, %name, replicas, reason, "holding");
             Ok(())
         }
@@ -74,7 +79,8 @@ pub(super) async fn scale(
             let (parameters, patch) = (PatchParams::apply(FIELD_MANAGER).force(), Patch::Apply(&scale));
             let deployments = deployments(&context.client, target);
             let patched = within(deployments.patch_scale(deployment, &parameters, &patch)).await;
-            patched.map_err(|problem| problem.doing("scale", target))?;
+            patched.map_err(|problem| problem.doing(format!("scale Deployment {deployment:?}")))?;
+            metrics.decided(&target.key(), replicas, to);
             tracing::info!(kind, %namespace, %name, from = replicas, to, reason, "scaled");
             publish(context, target, replicas, to, reason).await;
             Ok(())
@@ -95,12 +101,14 @@ async fn publish(context: &Context, target: &Target, from: i32, to: i32, reason:
         action: "Scale".to_owned(),
         secondary: None,
     };
-    // An event is a courtesy: the Deployment has changed already.
-    if let Err(problem) = within(context.recorder.publish(&event, &target.reference)).await {
-        tracing::warn!(
-            problem = problem.doing("publish an event about", target),
-            "failed to publish an event"
-        );
+    send(context, target, &event).await;
+}
+
+/// An event is a courtesy: what it tells has been done already.
+pub(super) async fn send(context: &Context, target: &Target, event: &Event) {
+    if let Err(problem) = within(context.recorder.publish(event, &target.reference)).await {
+        let problem = problem.doing(format!("publish an event about {}", target.key()));
+        tracing::warn!(%problem, "failed to publish an event");
     }
 }
 
@@ -108,22 +116,39 @@ fn deployments(client: &Client, target: &Target) -> Api<Deployment> {
     Api::namespaced(client.clone(), &target.namespace)
 }
 
-enum Problem {
+/// What the API server did not do, as a sentence. The same refusal has the same words: no resource version and no number
+/// that changes is in it.
+#[derive(Clone, Debug, PartialEq, Eq, Snafu)]
+#[snafu(display("failed to {doing}: {cause}"))]
+pub(super) struct Refusal {
+    doing: String,
+    cause: String,
+}
+
+pub(super) enum Problem {
     Api(kube::Error),
     Silence,
 }
 
 impl Problem {
-    fn doing(&self, doing: &str, target: &Target) -> String {
+    pub(super) fn doing(&self, doing: impl Into<String>) -> Refusal {
         let cause = match self {
-            Self::Api(error) => error.to_string(),
+            Self::Api(kube::Error::Api(status)) => {
+                let status = &**status;
+                format!("{} (status {})", status.reason, status.code)
+            }
+            Self::Api(error) => {
+                tracing::debug!(%error, "request to the API server");
+                "the API server cannot be asked".to_owned()
+            }
             Self::Silence => format!("no answer for {} s", DEADLINE.as_secs()),
         };
-        format!("failed to {doing} Deployment {:?}: {cause}", target.deployment)
+        let doing = doing.into();
+        Refusal { doing, cause }
     }
 }
 
-async fn within<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T, Problem> {
+pub(super) async fn within<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T, Problem> {
     match timeout(DEADLINE, request).await {
         Ok(answer) => answer.map_err(Problem::Api),
         Err(_) => Err(Problem::Silence),

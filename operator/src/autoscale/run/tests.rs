@@ -60,6 +60,10 @@ fn target() -> Target {
             namespace: Some("shop".to_owned()),
             ..ObjectReference::default()
         },
+        resource: ApiResource::erase::<naru_api::FilteredSum>(&()),
+        generation: Some(2),
+        conditions: Vec::new(),
+        suspended: false,
         deployment: "total-sum".to_owned(),
         group: "naru.shop.total.sum".to_owned(),
         topic: "items".to_owned(),
@@ -168,10 +172,10 @@ async fn a_refusal_names_the_deployment() {
         "message": "no", "metadata": {}, "details": {},
     });
     answer(&mut server, StatusCode::FORBIDDEN, forbidden).await;
-    let problem = work.await.unwrap().unwrap_err();
-    assert!(
-        problem.starts_with("failed to read the scale of Deployment \"total-sum\": "),
-        "{problem}"
+    let refusal = work.await.unwrap().unwrap_err();
+    assert_eq!(
+        refusal.to_string(),
+        "failed to read the scale of Deployment \"total-sum\": Forbidden (status 403)"
     );
 }
 
@@ -183,6 +187,21 @@ async fn the_autoscaler_stops_when_told_and_an_unreachable_kafka_changes_nothing
     let (line, _) = answer(&mut server, StatusCode::OK, scale_of(3)).await;
     assert!(line.starts_with("GET "), "{line}");
     stop.cancel();
+    let (line, body) = answer(&mut server, StatusCode::OK, resource()).await;
+    assert!(line.contains("/filteredsums/total/status?"), "{line}");
+    assert_eq!(
+        said(&body),
+        [
+            ("ScalingActive", "False", "LagUnknown"),
+            ("LagAvailable", "False", "KafkaUnreachable")
+        ]
+    );
+    let (line, event) = answer(&mut server, StatusCode::CREATED, json!({})).await;
+    assert!(line.starts_with("POST "), "{line}");
+    assert_eq!(
+        (&event["reason"], &event["type"]),
+        (&json!("KafkaUnreachable"), &json!("Warning"))
+    );
     tokio::time::timeout(Duration::from_secs(20), work)
         .await
         .expect("it stops in time")
@@ -192,6 +211,105 @@ async fn the_autoscaler_stops_when_told_and_an_unreachable_kafka_changes_nothing
         "{}",
         context.metrics.text()
     );
+    drop(context);
+    assert!(server.next_request().await.is_none());
+}
+
+fn resource() -> Value {
+    json!({
+        "apiVersion": "naru.dev/v1alpha1", "kind": "FilteredSum",
+        "metadata": { "name": "total", "namespace": "shop" },
+    })
+}
+
+/// Type, status and reason of each condition that was sent.
+fn said(body: &Value) -> Vec<(&str, &str, &str)> {
+    let conditions = body["status"]["conditions"].as_array().unwrap();
+    let text = |condition: &'_ Value, key: &str| condition[key].as_str().unwrap().to_owned();
+    conditions
+        .iter()
+        .map(|condition| {
+            let [kind, status, reason] =
+                ["type", "status", "reason"].map(|key| &*text(condition, key).leak());
+            (kind, status, reason)
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn conditions_are_applied_under_a_manager_of_their_own_and_only_when_they_change() {
+    let (context, mut server) = context();
+    let look = Look {
+        lag: Some(Ok(Lag {
+            records: 7,
+            partitions: 3,
+        })),
+        refusal: None,
+    };
+    let work = tokio::spawn(async move {
+        let written = Written::default();
+        let mut target = target();
+        conditions::write(&context, &target, &look, &written)
+            .await
+            .unwrap();
+        // The watch has not told of it yet.
+        conditions::write(&context, &target, &look, &written)
+            .await
+            .unwrap();
+        target.generation = Some(3);
+        conditions::write(&context, &target, &look, &written)
+            .await
+            .unwrap();
+    });
+    let path = "PATCH /apis/naru.dev/v1alpha1/namespaces/shop/filteredsums/total/status?";
+    for generation in [2, 3] {
+        let (line, body) = answer(&mut server, StatusCode::OK, resource()).await;
+        assert!(line.starts_with(path), "{line}");
+        assert!(
+            line.contains("fieldManager=naru%2Fautoscaler-status") && line.contains("force=true"),
+            "{line}"
+        );
+        assert_eq!(
+            said(&body),
+            [
+                ("ScalingActive", "True", "FollowingLag"),
+                ("LagAvailable", "True", "LagRead")
+            ]
+        );
+        assert_eq!(body["status"]["conditions"][0]["observedGeneration"], generation);
+        assert_eq!(
+            body["status"]["conditions"][0]["message"],
+            "between 1 and 5 replicas"
+        );
+    }
+    work.await.unwrap();
+    assert!(
+        server.next_request().await.is_none(),
+        "no event about what was to be expected"
+    );
+}
+
+#[tokio::test]
+async fn a_suspended_resource_is_neither_looked_at_nor_scaled_and_says_so() {
+    let (context, mut server) = context();
+    let (context, stop) = (Arc::new(context), CancellationToken::new());
+    let suspended = || {
+        let mut target = target();
+        target.suspended = true;
+        vec![target]
+    };
+    let work = tokio::spawn(run(Arc::clone(&context), suspended, stop.clone()));
+    let (line, body) = answer(&mut server, StatusCode::OK, resource()).await;
+    assert!(line.contains("/filteredsums/total/status?"), "{line}");
+    assert_eq!(
+        said(&body),
+        [
+            ("ScalingActive", "False", "Suspended"),
+            ("LagAvailable", "Unknown", "NotChecked")
+        ]
+    );
+    stop.cancel();
+    work.await.unwrap();
     drop(context);
     assert!(server.next_request().await.is_none());
 }

@@ -7,16 +7,19 @@ use std::{
 
 use tokio::task::spawn_blocking;
 
-use super::{Key, Target};
-use crate::autoscale::{
-    History, Lag, Policy,
-    observe::{Error, Observer, Reader},
+use super::Target;
+use crate::{
+    autoscale::{
+        History, Lag, Policy,
+        observe::{Error, Observer, Reader, Unknown},
+    },
+    metrics::Object,
 };
 
 /// What is remembered of each target.
 #[derive(Default)]
 pub(super) struct Watches {
-    watched: BTreeMap<Key, Watched>,
+    watched: BTreeMap<Object, Watched>,
     /// One for each Kafka cluster.
     readers: BTreeMap<String, Arc<Reader>>,
 }
@@ -24,7 +27,7 @@ pub(super) struct Watches {
 /// What is remembered of one target.
 pub(super) struct Watched {
     place: Place,
-    observer: Result<Arc<Observer>, String>,
+    observer: Result<Arc<Observer>, Unknown>,
     pub(super) history: History,
     /// Why the last look failed, if it did. It is told once, and not at every look.
     problem: Option<String>,
@@ -50,12 +53,12 @@ impl Place {
 
 impl Watches {
     /// Forgets all other targets, and returns which ones those were.
-    pub(super) async fn keep(&mut self, targets: &[Target]) -> Vec<Key> {
-        let places: BTreeMap<Key, Place> = targets
+    pub(super) async fn keep(&mut self, targets: &[Target]) -> Vec<Object> {
+        let places: BTreeMap<Object, Place> = targets
             .iter()
             .map(|target| (target.key(), Place::of(target)))
             .collect();
-        let kept = |key: &Key, watched: &Watched| places.get(key) == Some(&watched.place);
+        let kept = |key: &Object, watched: &Watched| places.get(key) == Some(&watched.place);
         let (kept, gone): (BTreeMap<_, _>, _) = std::mem::take(&mut self.watched)
             .into_iter()
             .partition(|(key, watched)| kept(key, watched));
@@ -84,14 +87,14 @@ impl Watches {
                 observer: self
                     .observer(target)
                     .map(Arc::new)
-                    .map_err(|error| error.to_string()),
+                    .map_err(|error| Unknown::from(&error)),
                 history: History::default(),
                 problem: None,
             },
         }
     }
 
-    pub(super) fn put(&mut self, watched: impl IntoIterator<Item = (Key, Watched)>) {
+    pub(super) fn put(&mut self, watched: impl IntoIterator<Item = (Object, Watched)>) {
         self.watched.extend(watched);
     }
 
@@ -118,12 +121,12 @@ async fn close<T: Send + 'static>(clients: T) {
 
 impl Watched {
     /// The lag now, or why it is not known.
-    pub(super) async fn lag(&self, policy: &Policy) -> Result<Lag, String> {
+    pub(super) async fn lag(&self, policy: &Policy) -> Result<Lag, Unknown> {
         let observer = Arc::clone(self.observer.as_ref().map_err(Clone::clone)?);
         let negligible = policy.negligible_lag();
         let seen = spawn_blocking(move || observer.lag(negligible)).await;
-        seen.map_err(|panic| panic.to_string())?
-            .map_err(|error| error.to_string())
+        seen.map_err(|panic| Unknown::panicked(&panic))?
+            .map_err(|error| Unknown::from(&error))
     }
 
     /// Logs how the last look ended, if it ended in another way than the one before.

@@ -1,0 +1,217 @@
+//! What the autoscaler says of a resource: the conditions ScalingActive and LagAvailable, and events when they change.
+//!
+//! They are applied under a field manager of their own, beside the conditions that the reconciler writes.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use kube::{
+    api::{Patch, PatchParams},
+    runtime::events::{Event, EventType},
+};
+use naru_api::{
+    Condition,
+    condition::{self, LAG_AVAILABLE, OF_AUTOSCALER, Observed, SCALING_ACTIVE, reason},
+};
+use serde_json::json;
+
+use super::{
+    Target,
+    scale::{Refusal, send, within},
+};
+use crate::{
+    autoscale::{Lag, observe::Unknown},
+    controller::Context,
+    metrics::Object,
+};
+
+const FIELD_MANAGER: &str = "naru/autoscaler-status";
+/// The watch tells of what was written far sooner.
+const WATCH_DELAY: Duration = Duration::from_secs(30);
+
+/// What a look found out.
+#[derive(Debug, Default)]
+pub(super) struct Look {
+    /// None: not looked at.
+    pub(super) lag: Option<Result<Lag, Unknown>>,
+    /// The replicas could not be read or written.
+    pub(super) refusal: Option<Refusal>,
+}
+
+/// Conditions that were written a moment ago, until the watch tells of them.
+#[derive(Default)]
+pub(super) struct Written(Mutex<BTreeMap<Object, (Instant, Vec<Condition>)>>);
+
+impl Written {
+    pub(super) fn forget_old(&self, now: Instant) {
+        self.lock()
+            .retain(|_, (at, _)| now.saturating_duration_since(*at) < WATCH_DELAY);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Object, (Instant, Vec<Condition>)>> {
+        // A panic elsewhere cannot leave a half-made entry behind.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Writes the conditions that follow from a look, if they say anything new.
+pub(super) async fn write(
+    context: &Context,
+    target: &Target,
+    look: &Look,
+    written: &Written,
+) -> Result<(), Refusal> {
+    let ours = |condition: &&Condition| OF_AUTOSCALER.contains(&condition.condition_type.as_str());
+    let known: Vec<_> = target.conditions.iter().filter(ours).cloned().collect();
+    let before = written
+        .lock()
+        .get(&target.key())
+        .map_or(known, |(_, sent)| sent.clone());
+    let observed = observed(target, look);
+    let after = condition::merge(&before, &observed, target.generation, Timestamp::now());
+    if before == after {
+        return Ok(());
+    }
+    let body = json!({
+        "apiVersion": target.resource.api_version,
+        "kind": target.resource.kind,
+        "metadata": { "name": target.name },
+        "status": { "conditions": after },
+    });
+    let (parameters, patch) = (PatchParams::apply(FIELD_MANAGER).force(), Patch::Apply(&body));
+    let api = target.api(context);
+    within(api.patch_status(&target.name, &parameters, &patch))
+        .await
+        .map_err(|problem| problem.doing(format!("write conditions of {}", target.key())))?;
+    for event in transitions(&before, &after) {
+        send(context, target, &event).await;
+    }
+    written.lock().insert(target.key(), (Instant::now(), after));
+    Ok(())
+}
+
+/// The conditions of a look. Pure. Without numbers that change from look to look: those are metrics.
+fn observed(target: &Target, look: &Look) -> [Observed; 2] {
+    let lag = match &look.lag {
+        None if target.suspended => Observed::unknown(
+            LAG_AVAILABLE,
+            reason::NOT_CHECKED,
+            "not looked at while suspended",
+        ),
+        None => Observed::unknown(LAG_AVAILABLE, reason::NOT_CHECKED, "the API server comes first"),
+        Some(Ok(_)) => Observed::holds(
+            LAG_AVAILABLE,
+            reason::LAG_READ,
+            "kafka says how far the workers are",
+        ),
+        Some(Err(unknown)) => Observed::fails(LAG_AVAILABLE, unknown.reason, unknown.message.clone()),
+    };
+    let policy = &target.policy;
+    let scaling = match (&look.refusal, &look.lag) {
+        _ if target.suspended => Observed::fails(SCALING_ACTIVE, reason::SUSPENDED, "spec.suspend is set"),
+        (Some(refusal), _) => Observed::fails(SCALING_ACTIVE, reason::SCALE_FAILED, refusal.to_string()),
+        (None, Some(Ok(_))) => Observed::holds(
+            SCALING_ACTIVE,
+            reason::FOLLOWING_LAG,
+            format!(
+                "between {} and {} replicas",
+                policy.min_replicas, policy.max_replicas
+            ),
+        ),
+        (None, _) => Observed::fails(
+            SCALING_ACTIVE,
+            reason::LAG_UNKNOWN,
+            "the lag is not known, and the workers stay as many as they are",
+        ),
+    };
+    [scaling, lag]
+}
+
+/// An event for each condition that changed, unless that was to be expected or another event tells it. Pure.
+fn transitions(before: &[Condition], after: &[Condition]) -> Vec<Event> {
+    let told_elsewhere = [reason::SUSPENDED, reason::LAG_UNKNOWN, reason::FOLLOWING_LAG];
+    let event = |now: &Condition| {
+        let then = before
+            .iter()
+            .find(|then| then.condition_type == now.condition_type);
+        let same = |then: &Condition| then.status == now.status && then.reason == now.reason;
+        let expected = now.status == "True" && then.is_none_or(|then| then.status == "Unknown");
+        if then.is_some_and(same)
+            || expected
+            || now.status == "Unknown"
+            || told_elsewhere.contains(&now.reason.as_str())
+        {
+            return None;
+        }
+        Some(Event {
+            type_: if now.status == "True" {
+                EventType::Normal
+            } else {
+                EventType::Warning
+            },
+            reason: now.reason.clone(),
+            note: Some(now.message.clone()),
+            action: "Scale".to_owned(),
+            secondary: None,
+        })
+    };
+    after.iter().filter_map(event).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn condition(condition_type: &str, status: &str, reason: &str) -> Condition {
+        Condition {
+            condition_type: condition_type.to_owned(),
+            status: status.to_owned(),
+            reason: reason.to_owned(),
+            message: "because".to_owned(),
+            last_transition_time: "2026-01-01T00:00:00Z".to_owned(),
+            observed_generation: Some(1),
+        }
+    }
+
+    #[test]
+    fn an_event_tells_what_changed_once_and_not_what_was_to_be_expected() {
+        let pair = |scaling: (&str, &str), lag: (&str, &str)| {
+            vec![
+                condition(SCALING_ACTIVE, scaling.0, scaling.1),
+                condition(LAG_AVAILABLE, lag.0, lag.1),
+            ]
+        };
+        let well = pair(("True", "FollowingLag"), ("True", "LagRead"));
+        let blind = pair(("False", "LagUnknown"), ("False", "KafkaUnreachable"));
+        let missing = pair(("False", "LagUnknown"), ("False", "TopicMissing"));
+        let refused = pair(("False", "ScaleFailed"), ("True", "LagRead"));
+        let suspended = pair(("False", "Suspended"), ("Unknown", "NotChecked"));
+        let none = Vec::new();
+        type Case<'a> = (&'a str, &'a [Condition], &'a [Condition], &'a [&'a str]);
+        let cases: [Case<'_>; 9] = [
+            ("a resource begins", &none, &well, &[]),
+            (
+                "a resource begins in an outage",
+                &none,
+                &blind,
+                &["KafkaUnreachable"],
+            ),
+            ("nothing changes", &blind, &blind, &[]),
+            ("an outage", &well, &blind, &["KafkaUnreachable"]),
+            ("another one", &blind, &missing, &["TopicMissing"]),
+            ("its end", &missing, &well, &["LagRead"]),
+            ("a refusal", &well, &refused, &["ScaleFailed"]),
+            ("a suspension", &well, &suspended, &[]),
+            ("its end", &suspended, &well, &[]),
+        ];
+        for (case, before, after, expected) in cases {
+            let events = transitions(before, after);
+            let reasons: Vec<_> = events.iter().map(|event| event.reason.as_str()).collect();
+            assert_eq!(reasons, expected, "{case}");
+        }
+    }
+}
