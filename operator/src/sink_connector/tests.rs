@@ -1,6 +1,7 @@
 //! The pure phases, case by case.
 
 mod passes;
+mod secrets;
 
 use clap::Parser;
 use serde_json::{Value, json};

@@ -22,7 +22,7 @@ use crate::{
 
 type Server = mock::Handle<Request<Body>, Response<Body>>;
 
-fn context(fake: &Fake) -> (Arc<Context>, Server) {
+pub(super) fn context(fake: &Fake) -> (Arc<Context>, Server) {
     let http = fake::http();
     let (service, server) = mock::pair();
     let client = Client::new(service, "shop");
@@ -66,7 +66,7 @@ async fn echo(server: &mut Server) -> (String, Value) {
 const SINK: &str = "/apis/naru.dev/v1alpha1/namespaces/shop/sinkconnectors/items";
 
 /// A resource that was deleted at this time, or not, and has our finalizer.
-fn finalized(deleted: Option<&str>) -> Arc<SinkConnector> {
+pub(super) fn finalized(deleted: Option<&str>) -> Arc<SinkConnector> {
     let mut sink = mysql();
     sink.metadata.finalizers = Some(vec![FINALIZER.to_owned()]);
     sink.metadata.deletion_timestamp = deleted.map(|time| serde_json::from_value(json!(time)).unwrap());
