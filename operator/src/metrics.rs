@@ -12,10 +12,7 @@ mod scaling;
 mod tests;
 
 use std::{
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -64,7 +61,6 @@ pub struct Metrics {
     pub api: ApiRequests,
     pub external: External,
     pub scaling: Scaling,
-    leads: AtomicBool,
     leader: Gauge,
 }
 
@@ -87,7 +83,6 @@ impl Default for Metrics {
             external: External::new(registry),
             scaling: Scaling::new(registry),
             registry: Mutex::new(all),
-            leads: AtomicBool::new(false),
             leader,
         }
     }
@@ -96,13 +91,12 @@ impl Default for Metrics {
 impl Metrics {
     /// Says whether this operator is the one that reconciles.
     pub fn lead(&self, leads: bool) {
-        self.leads.store(leads, Ordering::Relaxed);
         self.leader.set(leads.into());
     }
 
     /// What should have moved and has not, as sentences. Empty where the operator stands by: nothing moves there.
     pub fn standstill(&self, now: Instant) -> Vec<String> {
-        if !self.leads.load(Ordering::Relaxed) {
+        if self.leader.get() == 0 {
             return Vec::new();
         }
         let mut still = self.passes.standstill(now);
