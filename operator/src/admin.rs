@@ -15,28 +15,47 @@ use axum::{
     response::IntoResponse,
     routing::get,
 };
+use tokio::sync::watch;
 
-use crate::metrics::Metrics;
+use crate::{leader::Standing, metrics::Metrics};
 
-/// Whether each controller has seen the state of its kind once.
+/// Whether each controller has seen the state of its kind once, or waits for its turn to lead.
 #[derive(Debug, Default)]
-pub struct Gates(Vec<(&'static str, AtomicBool)>);
+pub struct Gates {
+    kinds: Vec<(&'static str, AtomicBool)>,
+    election: Option<watch::Receiver<Standing>>,
+}
 
 impl Gates {
     /// Closed gates with these names.
     pub fn new(names: &[&'static str]) -> Self {
-        Self(names.iter().map(|name| (*name, AtomicBool::new(false))).collect())
+        Self {
+            kinds: names.iter().map(|name| (*name, AtomicBool::new(false))).collect(),
+            election: None,
+        }
+    }
+
+    /// The same, of an operator that has to be elected first.
+    pub fn behind(mut self, election: watch::Receiver<Standing>) -> Self {
+        self.election = Some(election);
+        self
     }
 
     /// Opens a gate.
     pub fn open(&self, name: &str) {
-        for (_, open) in self.0.iter().filter(|(gate, _)| *gate == name) {
+        for (_, open) in self.kinds.iter().filter(|(gate, _)| *gate == name) {
             open.store(true, Ordering::Relaxed);
         }
     }
 
+    /// What a standby waits for. It is ready: to take over.
+    fn standby(&self) -> Option<String> {
+        let standing = self.election.as_ref()?.borrow();
+        matches!(*standing, Standing::Standby { .. }).then(|| standing.to_string())
+    }
+
     fn closed(&self) -> Vec<&'static str> {
-        self.0
+        self.kinds
             .iter()
             .filter(|(_, open)| !open.load(Ordering::Relaxed))
             .map(|(name, _)| *name)
@@ -63,6 +82,9 @@ async fn alive(State((_, metrics)): State<Shared>) -> impl IntoResponse {
 }
 
 async fn ready(State((gates, _)): State<Shared>) -> impl IntoResponse {
+    if let Some(standby) = gates.standby() {
+        return (StatusCode::OK, format!("{standby}\n"));
+    }
     let waiting = |kind| {
         format!(
             "waiting for the list of {kind}: is its definition installed (chart naru-crds), and may it be listed?"
@@ -139,5 +161,27 @@ mod tests {
         let still = answer(&["a pass over ScrapeJob shop/items has been under way for 1200 s".to_owned()]);
         assert_eq!(still.0, StatusCode::SERVICE_UNAVAILABLE);
         assert!(still.1.contains("shop/items"), "{}", still.1);
+    }
+
+    #[tokio::test]
+    async fn a_standby_is_ready_to_take_over_and_a_leader_once_it_has_listed_everything() {
+        let (election, standing) = watch::channel(Standing::Standby { leader: None });
+        let gates = Arc::new(Gates::new(&["ScrapeJob"]).behind(standing));
+        let shared = || State((Arc::clone(&gates), Arc::default()));
+        let standby = |text: &str| (StatusCode::OK, format!("standby, {text}\n"));
+        assert_eq!(
+            said(ready(shared()).await).await,
+            standby("there is no leader yet")
+        );
+        let leader = Some("naru-1_2".to_owned());
+        election.send_replace(Standing::Standby { leader });
+        assert_eq!(said(ready(shared()).await).await, standby("leader is naru-1_2"));
+        election.send_replace(Standing::Leading);
+        assert_eq!(
+            said(ready(shared()).await).await.0,
+            StatusCode::SERVICE_UNAVAILABLE
+        );
+        gates.open("ScrapeJob");
+        assert_eq!(said(ready(shared()).await).await.0, StatusCode::OK);
     }
 }

@@ -30,6 +30,7 @@ pub use self::{
 use crate::{
     controller::Error as ReconcileError,
     endpoint::{Silence, Unanswered},
+    leader::NotLeader,
     registry::cause,
 };
 
@@ -60,6 +61,9 @@ pub enum Error {
 
     #[snafu(display("what answers at {address:?} is not kafka connect: {cause}"))]
     NotConnect { address: String, cause: String },
+
+    #[snafu(display("{source}"), context(false))]
+    Fenced { source: NotLeader },
 }
 
 impl From<Error> for ReconcileError {
@@ -69,6 +73,7 @@ impl From<Error> for ReconcileError {
             Error::Rebalancing { .. } => reason::CONNECT_REBALANCING,
             Error::Refused { .. } => reason::CONNECT_REFUSED,
             Error::NotConnect { .. } => reason::NOT_CONNECT,
+            Error::Fenced { source } => return source.into(),
         };
         Self::dependency(reason, error.to_string())
     }
@@ -191,7 +196,7 @@ impl Connect {
         request: reqwest::RequestBuilder,
         doing: &'static str,
     ) -> Result<(), Error> {
-        let answer = self.cluster.send(request, Answers::MayTakeLong).await;
+        let answer = self.cluster.change(request).await;
         self.cluster.changed(name);
         self.cluster.accepted(&answer?, doing, &self.mask)
     }

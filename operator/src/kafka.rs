@@ -22,6 +22,7 @@ use snafu::{ResultExt, Snafu};
 use crate::{
     controller::Error as ReconcileError,
     endpoint::{Cache, Endpoint, Freshness, Pool, Silence, Unanswered},
+    leader::{Fence, NotLeader},
     metrics::External,
 };
 
@@ -51,6 +52,9 @@ pub enum Error {
         doing: String,
         code: RDKafkaErrorCode,
     },
+
+    #[snafu(display("{source}"), context(false))]
+    Fenced { source: NotLeader },
 }
 
 impl From<Error> for ReconcileError {
@@ -62,6 +66,7 @@ impl From<Error> for ReconcileError {
             }
             Error::Unreachable { .. } => Self::dependency(reason::KAFKA_UNREACHABLE, error.to_string()),
             Error::Refused { .. } => Self::dependency(reason::KAFKA_REFUSED, error.to_string()),
+            Error::Fenced { source } => source.into(),
         }
     }
 }
@@ -90,6 +95,7 @@ pub struct Ensured {
 pub struct Clusters {
     pool: Pool<String, Cluster>,
     external: External,
+    fence: Fence,
 }
 
 impl Clusters {
@@ -99,10 +105,17 @@ impl Clusters {
         self
     }
 
+    /// The same, which change nothing without the lead.
+    pub fn behind(mut self, fence: Fence) -> Self {
+        self.fence = fence;
+        self
+    }
+
     /// The cluster behind these brokers. Does no I/O: an unreachable one shows at the first request.
     pub fn get(&self, bootstrap_servers: &str) -> Result<Arc<Cluster>, Error> {
         self.pool.get(&bootstrap_servers.to_owned(), || {
-            Cluster::new(bootstrap_servers, self.external.clone()).context(ClientSnafu { bootstrap_servers })
+            Cluster::new(bootstrap_servers, self.external.clone(), self.fence.clone())
+                .context(ClientSnafu { bootstrap_servers })
         })
     }
 
@@ -120,10 +133,11 @@ pub struct Cluster {
     external: External,
     /// Partitions by topic.
     topics: Cache<String, i32>,
+    fence: Fence,
 }
 
 impl Cluster {
-    fn new(bootstrap_servers: &str, external: External) -> KafkaResult<Self> {
+    fn new(bootstrap_servers: &str, external: External, fence: Fence) -> KafkaResult<Self> {
         let admin = ClientConfig::new()
             .set("bootstrap.servers", bootstrap_servers)
             .set("client.id", "naru-operator")
@@ -139,6 +153,7 @@ impl Cluster {
             endpoint: Endpoint::default(),
             external,
             topics: Cache::new(REMEMBERED),
+            fence,
         })
     }
 
@@ -182,7 +197,7 @@ impl Cluster {
                 for (key, value) in &topic.config {
                     new = new.set(key, value);
                 }
-                let (new, options) = ([&new], options());
+                let (new, options) = ([&new], self.options()?);
                 let answers = self.ask(self.admin.create_topics(new, &options)).await?;
                 let made = self.check(&answers, || format!("create topic {:?}", topic.name))?;
                 if !made {
@@ -196,7 +211,7 @@ impl Cluster {
             }
             Some(found) if found < topic.partitions && topic.grow => {
                 let count = usize::try_from(topic.partitions).unwrap_or(1);
-                let (new, options) = (NewPartitions::new(&topic.name, count), options());
+                let (new, options) = (NewPartitions::new(&topic.name, count), self.options()?);
                 let answers = self.ask(self.admin.create_partitions([&new], &options)).await?;
                 self.check(&answers, || format!("add partitions to topic {:?}", topic.name))?;
             }
@@ -205,6 +220,14 @@ impl Cluster {
         let partitions = topic.partitions;
         self.topics.put(topic.name.clone(), partitions, Instant::now());
         Ok(Ensured { partitions, created })
+    }
+
+    /// For a change: none without the lead, and none that lasts longer than it.
+    fn options(&self) -> Result<AdminOptions, NotLeader> {
+        let deadline = Some(self.fence.within(DEADLINE)?);
+        Ok(AdminOptions::new()
+            .request_timeout(deadline)
+            .operation_timeout(deadline))
     }
 
     /// Asks when it is this request's turn. Any error of the client's means that nobody answered it.
@@ -252,15 +275,30 @@ impl Cluster {
     }
 }
 
-fn options() -> AdminOptions {
-    AdminOptions::new()
-        .request_timeout(Some(DEADLINE))
-        .operation_timeout(Some(DEADLINE))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn nothing_is_changed_without_the_lead() {
+        let clusters = Clusters::default().behind(Fence::closed());
+        let cluster = clusters.get("127.0.0.1:9").unwrap();
+        cluster.topics.put("items".to_owned(), 1, Instant::now());
+        let more = TopicSpec {
+            name: "items".to_owned(),
+            partitions: 2,
+            config: BTreeMap::new(),
+            grow: true,
+        };
+        let refusals = [
+            cluster.ensure(&more, Freshness::Recent).await.map(|_| ()),
+            cluster.delete_topics(&["items".to_owned()]).await,
+            cluster.delete_group("items").await,
+        ];
+        for refusal in refusals {
+            assert!(matches!(refusal, Err(Error::Fenced { .. })), "{refusal:?}");
+        }
+    }
 
     #[tokio::test]
     async fn brokers_that_nobody_runs_are_named_and_asked_once() {

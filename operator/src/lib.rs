@@ -16,11 +16,13 @@
 pub mod admin;
 pub mod autoscale;
 pub mod check;
+pub mod client;
 pub mod connect;
 pub mod controller;
 pub mod endpoint;
 pub mod filtered_sum;
 pub mod kafka;
+pub mod leader;
 pub mod logs;
 pub mod metrics;
 pub mod names;

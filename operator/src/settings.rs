@@ -54,6 +54,24 @@ pub struct Settings {
     /// Time after which a resource is looked at although nothing told that it changed.
     #[arg(long, env = "NARU_RESYNC", default_value = "30s", value_parser = humantime::parse_duration)]
     pub resync: Duration,
+    /// Whether to work only while holding the Lease, since other operators want to work as well.
+    #[arg(long, env = "NARU_LEADER_ELECT")]
+    pub leader_elect: bool,
+    /// The Lease, in the operator's own namespace.
+    #[arg(long, env = "NARU_LEASE_NAME", default_value = "naru-operator")]
+    pub lease_name: String,
+    /// How long others leave a Lease alone that is not renewed, 5s to 5m. The operator stops after 7/10 of it.
+    #[arg(long, env = "NARU_LEASE_DURATION", default_value = "10s", value_parser = lease_duration)]
+    pub lease_duration: Duration,
+}
+
+fn lease_duration(text: &str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if (Duration::from_secs(5)..=Duration::from_secs(300)).contains(&duration) {
+        Ok(duration)
+    } else {
+        Err("must be from 5s to 5m".to_owned())
+    }
 }
 
 impl Settings {

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     endpoint::{Endpoint, Pool},
+    leader::Fence,
     metrics::External,
 };
 
@@ -31,6 +32,7 @@ pub struct Clusters {
     http: reqwest::Client,
     external: External,
     pool: Pool<Address, Cluster>,
+    fence: Fence,
 }
 
 impl Clusters {
@@ -39,12 +41,19 @@ impl Clusters {
             http,
             external: External::default(),
             pool: Pool::default(),
+            fence: Fence::default(),
         }
     }
 
     /// Counts the requests there.
     pub fn counted(mut self, external: External) -> Self {
         self.external = external;
+        self
+    }
+
+    /// The same, which change nothing without the lead.
+    pub fn behind(mut self, fence: Fence) -> Self {
+        self.fence = fence;
         self
     }
 
@@ -58,6 +67,7 @@ impl Clusters {
                 endpoint: Endpoint::default(),
                 seen: Mutex::default(),
                 looking: tokio::sync::Mutex::default(),
+                fence: self.fence.clone(),
             })
         });
         match made {
@@ -82,6 +92,7 @@ pub struct Cluster {
     seen: Mutex<Seen>,
     /// Held by the one that looks, so that others wait for its look instead of taking one of their own.
     looking: tokio::sync::Mutex<()>,
+    fence: Fence,
 }
 
 /// All connectors of a cluster, as they were at one time. Traces in it may hold secrets.
@@ -173,13 +184,29 @@ impl Cluster {
         self.seen().changed.insert(name.to_owned(), Instant::now());
     }
 
+    /// A request that changes something: none without the lead, and none that lasts longer than it.
+    pub(super) async fn change(&self, request: reqwest::RequestBuilder) -> Result<Answer, Error> {
+        let answers = Answers::MayTakeLong;
+        let within = self.fence.within(answers.deadline())?;
+        self.send_within(request, answers, within).await
+    }
+
     pub(super) async fn send(
         &self,
         request: reqwest::RequestBuilder,
         answers: Answers,
     ) -> Result<Answer, Error> {
+        self.send_within(request, answers, answers.deadline()).await
+    }
+
+    async fn send_within(
+        &self,
+        request: reqwest::RequestBuilder,
+        answers: Answers,
+        deadline: Duration,
+    ) -> Result<Answer, Error> {
         let request = async {
-            let mut response = request.timeout(answers.deadline()).send().await?;
+            let mut response = request.timeout(deadline).send().await?;
             let (status, mut body) = (response.status(), Vec::new());
             while let Some(chunk) = response.chunk().await? {
                 // One byte more than what is allowed, for a clear message.

@@ -6,6 +6,7 @@ use super::{
     fake::{Fake, error, http},
     *,
 };
+use crate::leader::Fence;
 
 #[tokio::test]
 async fn a_connector_is_registered_read_and_deleted() {
@@ -119,6 +120,33 @@ async fn another_server_is_not_mistaken_for_connect() {
     // Nothing was unregistered, so a deletion must not be taken for done.
     fake.instead(404, "<html>not found</html>");
     assert!(matches!(connect.delete("a").await, Err(Error::NotConnect { .. })));
+}
+
+#[tokio::test]
+async fn without_the_lead_connectors_are_looked_at_and_not_changed() {
+    let fake = Fake::start().await;
+    let clusters = Clusters::new(http()).behind(Fence::closed());
+    let connect = Connect::new(clusters.get(&fake.address), Mask::default());
+    assert_eq!(connect.config("a").await, Ok(None));
+    let config = Config::default();
+    let refusals = [
+        connect.put_config("a", &config).await,
+        connect.create_paused("a", &config).await,
+        connect.restart_failed("a").await,
+        connect.pause("a").await,
+        connect.resume("a").await,
+        connect.stop("a").await,
+        connect.delete_offsets("a").await,
+        connect.delete("a").await,
+    ];
+    for refusal in refusals {
+        assert!(matches!(refusal, Err(Error::Fenced { .. })), "{refusal:?}");
+    }
+    let requests = fake.world(|world| world.requests.clone());
+    assert!(
+        requests.iter().all(|request| request.starts_with("GET ")),
+        "{requests:?}"
+    );
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use rdkafka::types::RDKafkaErrorCode;
 
-use super::{Cluster, Error, RefusedSnafu, options};
+use super::{Cluster, Error, RefusedSnafu};
 
 impl Cluster {
     /// Deletes topics. One that does not exist is as good as deleted.
@@ -12,7 +12,7 @@ impl Cluster {
             return Ok(());
         }
         let names: Vec<&str> = topics.iter().map(String::as_str).collect();
-        let options = options();
+        let options = self.options()?;
         let answers = self.ask(self.admin.delete_topics(&names, &options)).await?;
         for topic in topics {
             self.topics.forget(topic);
@@ -23,7 +23,7 @@ impl Cluster {
     /// Deletes a consumer group with its offsets. One that does not exist is as good as deleted; one that has members
     /// is refused.
     pub async fn delete_group(&self, group: &str) -> Result<(), Error> {
-        let options = options();
+        let options = self.options()?;
         let answers = self.ask(self.admin.delete_groups(&[group], &options)).await?;
         self.deleted(&answers, "consumer group", RDKafkaErrorCode::GroupIdNotFound)
     }
