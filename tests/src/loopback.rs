@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use naru_contract as contract;
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 use tempfile::{NamedTempFile, TempDir};
@@ -73,22 +73,64 @@ impl Kafka {
         self.create(&topic.set("cleanup.policy", "compact"));
     }
 
+    /// More partitions for a topic, `count` altogether.
+    pub fn grow_topic(&self, name: &str, count: i32) {
+        let count = usize::try_from(count).expect("a count is positive");
+        let wanted = NewPartitions::new(name, count);
+        let grown = block_on(self.admin().create_partitions([&wanted], &admin_options()));
+        for result in grown.expect("the broker answers") {
+            result.expect("the topic has fewer partitions");
+        }
+    }
+
+    /// Deletes a topic, and with it what groups have committed for it, and makes one of the same name.
+    pub fn recreate_topic(&self, name: &str, partitions: i32) {
+        let deleted = block_on(self.admin().delete_topics(&[name], &admin_options()));
+        for result in deleted.expect("the broker answers") {
+            result.expect("there is a topic");
+        }
+        eventually(Duration::from_secs(10), "the topic is gone", || {
+            let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+            let made = block_on(self.admin().create_topics([&topic], &admin_options()));
+            made.is_ok_and(|made| made.iter().all(Result::is_ok))
+        });
+    }
+
+    /// What a group has committed is gone, as when its offsets expire. It must have no members.
+    pub fn forget_group(&self, group: &str) {
+        let deleted = block_on(self.admin().delete_groups(&[group], &admin_options()));
+        for result in deleted.expect("the broker answers") {
+            result.expect("the group has no members");
+        }
+    }
+
+    /// Commits for a group that has no members, as an administrator would.
+    pub fn commit(&self, group: &str, topic: &str, partition: i32, (offset, metadata): (i64, &str)) {
+        let consumer: BaseConsumer = self
+            .client()
+            .set("group.id", group)
+            .create()
+            .expect("the configuration is valid");
+        let mut offsets = TopicPartitionList::new();
+        let mut element = offsets.add_partition(topic, partition);
+        element
+            .set_offset(Offset::Offset(offset))
+            .expect("an offset is valid");
+        element.set_metadata(metadata);
+        consumer
+            .commit(&offsets, CommitMode::Sync)
+            .expect("the group has no members");
+    }
+
     fn create(&self, topic: &NewTopic<'_>) {
-        let admin: AdminClient<DefaultClientContext> =
-            self.client().create().expect("the configuration is valid");
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .expect("there are threads left");
-        let made = runtime
-            .block_on(admin.create_topics(
-                [topic],
-                &AdminOptions::new().operation_timeout(Some(Duration::from_secs(10))),
-            ))
-            .expect("the broker answers");
-        for result in made {
+        let made = block_on(self.admin().create_topics([topic], &admin_options()));
+        for result in made.expect("the broker answers") {
             result.expect("the topic is new");
         }
+    }
+
+    fn admin(&self) -> AdminClient<DefaultClientContext> {
+        self.client().create().expect("the configuration is valid")
     }
 
     /// Every committed record of `topic`, partition by partition, up to the last stable offsets of this moment.
@@ -353,6 +395,15 @@ pub fn answers_ok(port: u16, path: &str) -> bool {
         Ok(status.ends_with(b" 200"))
     };
     ask().unwrap_or(false)
+}
+
+fn admin_options() -> AdminOptions {
+    AdminOptions::new().operation_timeout(Some(Duration::from_secs(10)))
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("there are threads left").block_on(future)
 }
 
 fn broker(port: u16, controller_port: u16, data: &Path) -> Process {

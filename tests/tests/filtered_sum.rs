@@ -14,7 +14,7 @@ use naru_tests::loopback::eventually;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use registry::FragileRegistry;
-use world::{DEAD, Feed, GROUP, World};
+use world::{DEAD, Feed, GROUP, INPUT, World};
 
 const WITHIN: Duration = Duration::from_secs(30);
 /// Longer than a session, so that the group has given up a member that is silent for this long.
@@ -198,8 +198,36 @@ fn a_worker_follows_its_input_leaves_in_order_and_does_not_add_to_totals_that_do
     assert_eq!(worker.process.wait(WITHIN), Some(0));
 
     world.set_offset(1, committed);
-    let _worker = world.worker("sum-3");
+    let worker = world.worker("sum-3");
     world.check(WITHIN);
+    worker.process.signal("TERM");
+    assert_eq!(worker.process.wait(WITHIN), Some(0));
+
+    // The offsets expire, of all partitions but one.
+    let committed = world.committed();
+    world.kafka.forget_group(GROUP);
+    world.set_offset(0, committed[&0]);
+    feed.price(2, 9);
+    let worker = world.worker("sum-4");
+    world.check(WITHIN);
+    eventually(
+        WITHIN,
+        "the group has its offsets again, also where nothing came",
+        || world.committed().get(&1) >= committed.get(&1) && world.lag() == 0,
+    );
+    worker.process.signal("TERM");
+    assert_eq!(worker.process.wait(WITHIN), Some(0));
+
+    // They are gone because the topic was made anew: its records are others.
+    world.kafka.recreate_topic(INPUT, 3);
+    let mut feed = world.feed(2);
+    feed.price(0, 1);
+    let worker = world.worker("sum-5");
+    eventually(WITHIN, "readiness says what has happened", || {
+        worker
+            .get("/readyz")
+            .is_some_and(|(status, body)| status == 503 && body.contains("it was made anew"))
+    });
 }
 
 #[test]

@@ -212,6 +212,60 @@ fn a_restart_continues_inside_a_range() {
 }
 
 #[test]
+fn a_group_whose_offsets_have_expired_continues_where_it_was() {
+    let mut world = World::new(site(600), 2);
+    world.config.frontier.range_size = 150;
+    let _planner = world.planner();
+    let fetcher = world.fetcher("fetcher-0");
+    eventually(WITHIN, "a range is done and another begun", || {
+        (0..2).all(|partition| {
+            let committed = world.kafka.committed(GROUP, FRONTIER, partition);
+            committed.is_some_and(|(offset, metadata)| offset > 0 && metadata.contains("done"))
+        })
+    });
+    fetcher.stop();
+    let written = world.items().len();
+    assert!(written < world.site.truth().len(), "the stop came too late");
+    let kept = world.kafka.committed(GROUP, FRONTIER, 1).unwrap();
+    world.kafka.forget_group(GROUP);
+    assert_eq!(world.kafka.committed(GROUP, FRONTIER, 0), None);
+    // One partition has its offset still, and one is new: nothing of it was ever done.
+    world.kafka.commit(GROUP, FRONTIER, 1, (kept.0, &kept.1));
+    world.kafka.grow_topic(FRONTIER, 3);
+    world.site.release(600);
+    let fetcher = world.fetcher("fetcher-1");
+    assert_all_products_once(&world, WITHIN);
+    world.assert_every_id_is_planned_once();
+    let summary = world.site.summary();
+    // Those that were under way at the stop, up to the window of each partition.
+    let again = summary["servedMoreThanOnce"].as_u64().unwrap();
+    println!("{written} products were written before, {again} were fetched twice");
+    assert!(again <= 200, "{summary}");
+
+    // With everything done, the offsets come back by themselves: nobody sees work where there is none.
+    let end = |partition| {
+        world
+            .kafka
+            .committed(GROUP, FRONTIER, partition)
+            .map(|(offset, _)| offset)
+    };
+    fetcher.stop();
+    let ends = (0..3).map(end).collect::<Vec<_>>();
+    assert!(ends.iter().all(Option::is_some), "{ends:?}");
+    world.kafka.forget_group(GROUP);
+    let fetcher = world.fetcher("fetcher-2");
+    eventually(WITHIN, "the offsets are where they were", || {
+        (0..3).map(end).eq(ends.iter().copied())
+    });
+    fetcher.stop();
+    assert_all_products_once(&world, WITHIN);
+    assert_eq!(
+        world.site.summary()["product"]["requests"],
+        summary["product"]["requests"]
+    );
+}
+
+#[test]
 fn all_fetchers_together_keep_to_the_rate_of_the_job() {
     let mut world = World::new(site(250), 4);
     world.config.politeness.max_requests_per_second = 20.0;

@@ -63,11 +63,12 @@ fn topics(job: &ValidScrapeJob) -> Vec<TopicSpec> {
             config: BTreeMap::from([("retention.ms", "-1")]),
             grow: true,
         },
-        // Only the last record counts: small segments keep it quick to read.
+        // The planner's head and the fetchers' progress. Only the last record of each key counts: compacted soon and
+        // in small segments, it is quick to read.
         TopicSpec {
             name: frontier.head_topic.clone(),
             partitions: 1,
-            config: BTreeMap::from([("cleanup.policy", "compact"), ("segment.ms", "3600000")]),
+            config: BTreeMap::from([("cleanup.policy", "compact"), ("segment.ms", "600000")]),
             grow: false,
         },
     ]

@@ -13,10 +13,9 @@ use naru_worker_core::avro::{registry, wire};
 use naru_worker_core::kafka::topic;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::ClientConfig;
 use rdkafka::message::{Headers, Message};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tempfile::TempDir;
 
 use crate::registry::FragileRegistry;
@@ -284,16 +283,7 @@ impl World {
 
     /// Sets an offset of the group, which must have no members, as an administrator would.
     pub fn set_offset(&self, partition: i32, offset: i64) {
-        let consumer: BaseConsumer = ClientConfig::new()
-            .set("bootstrap.servers", self.kafka.address())
-            .set("group.id", GROUP)
-            .create()
-            .unwrap();
-        let mut offsets = TopicPartitionList::new();
-        offsets
-            .add_partition_offset(INPUT, partition, Offset::Offset(offset))
-            .unwrap();
-        consumer.commit(&offsets, CommitMode::Sync).unwrap();
+        self.kafka.commit(GROUP, INPUT, partition, (offset, ""));
     }
 
     pub fn feed(&self, seed: u64) -> Feed {

@@ -259,6 +259,12 @@ impl Worker {
         });
     }
 
+    /// SIGTERM, and all that a worker does at its end.
+    pub(crate) fn stop(self) {
+        self.process.signal("TERM");
+        assert_eq!(self.process.wait(WITHIN), Some(0), "{}", self.process.errors());
+    }
+
     /// Empty until it listens.
     pub(crate) fn ask_when_up(&self, site: &Site, path: &str) -> String {
         if answers(self.port) {

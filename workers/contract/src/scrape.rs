@@ -60,7 +60,8 @@ pub struct Head {
 pub struct Frontier {
     /// Topic of ranges. Its partition count is the most fetchers that can work at once.
     pub topic: String,
-    /// Compacted topic with one partition: the planner's head, written in one transaction with its ranges.
+    /// Compacted topic with one partition, kept for ever: the planner's head, written in one transaction with its
+    /// ranges, and how far the fetchers have come, written in one transaction with their records.
     pub head_topic: String,
     /// Consumer group of the fetchers; also the stem of all transactional ids of the job.
     pub group: String,

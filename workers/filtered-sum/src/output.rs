@@ -71,8 +71,15 @@ struct Reader {
 }
 
 enum Read {
-    Total { partition: i32, total: Total },
-    End { partition: i32 },
+    Total {
+        partition: i32,
+        /// ms since the epoch
+        written: i64,
+        total: Total,
+    },
+    End {
+        partition: i32,
+    },
     Nothing,
 }
 
@@ -112,7 +119,11 @@ impl Output {
             ensure!(!self.context.stop.is_cancelled(), StoppingSnafu);
             self.context.health.beat();
             match reader.poll(Duration::from_millis(100))? {
-                Read::Total { partition, total } => found.entry(partition).or_default().observe(total),
+                Read::Total {
+                    partition,
+                    written,
+                    total,
+                } => found.entry(partition).or_default().observe(total, written),
                 Read::End { partition } => {
                     unread.remove(&partition);
                 }
@@ -179,7 +190,11 @@ impl Reader {
             schema => schema?,
         };
         let total = Total::decode(&schema, datum).map_err(|error: TotalError| foreign(error.to_string()))?;
-        Ok(Read::Total { partition, total })
+        Ok(Read::Total {
+            partition,
+            written: message.timestamp().to_millis().unwrap_or_default(),
+            total,
+        })
     }
 }
 

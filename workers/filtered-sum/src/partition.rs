@@ -38,6 +38,7 @@ pub struct PartitionTotals {
     all: Accumulator,
     groups: BTreeMap<String, Accumulator>,
     changed: bool,
+    offset_is_missing: bool,
     changed_groups: BTreeSet<String>,
 }
 
@@ -64,7 +65,16 @@ impl PartitionTotals {
             all,
             groups,
             changed: false,
+            offset_is_missing: false,
             changed_groups: BTreeSet::new(),
+        }
+    }
+
+    /// The same, of which the group has no offset any more: it gets one with the next commit, also if nothing comes.
+    pub fn without_offset(self) -> Self {
+        Self {
+            offset_is_missing: true,
+            ..self
         }
     }
 
@@ -75,7 +85,7 @@ impl PartitionTotals {
 
     /// Whether there is something to commit.
     pub fn is_changed(&self) -> bool {
-        self.changed
+        self.changed || self.offset_is_missing
     }
 
     /// Adds the record at `offset`; false if it is covered already. After an error nothing has changed.
@@ -132,6 +142,7 @@ impl PartitionTotals {
     /// The output topic holds all of this.
     pub fn committed(&mut self) {
         self.changed = false;
+        self.offset_is_missing = false;
         self.changed_groups.clear();
     }
 }

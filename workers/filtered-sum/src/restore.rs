@@ -1,7 +1,8 @@
 //! What the output topic says about a partition, against what the consumer group has committed.
 //!
 //! Both were written in one transaction, so they agree, or something outside naru has changed one of them: then
-//! the partition is not read, because no sum of it would be right.
+//! the partition is not read, because no sum of it would be right. Offsets expire when a group has been without
+//! members for long; the totals say as well where to go on.
 
 use std::collections::BTreeMap;
 
@@ -17,10 +18,10 @@ use crate::total::{Scope, Total};
 pub enum Mismatch {
     #[snafu(display(
         "the output topic has totals of input partition {partition} up to offset {next_offset}, but the consumer group \
-         has committed no offset: set the group's offset to {next_offset} to continue, or delete the output topic to \
-         start anew"
+         has committed no offset, and the input topic has ended before that offset or has younger records before it: it \
+         was made anew; delete the output topic to start anew too, or set the group's offset to {next_offset} to continue"
     ))]
-    NoOffset { partition: i32, next_offset: i64 },
+    OtherLog { partition: i32, next_offset: i64 },
     #[snafu(display(
         "the consumer group has committed offset {committed} of input partition {partition}, but the output topic has \
          no totals of it: delete the group's offsets to start anew"
@@ -55,14 +56,28 @@ pub enum Mismatch {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
     all: Option<(i64, Accumulator)>,
+    /// When the total of all was written, ms since the epoch.
+    written: i64,
     groups: BTreeMap<String, Accumulator>,
 }
 
+/// What is to be known of an input partition that has totals and no committed offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// Where it ends.
+    pub end: i64,
+    /// First record that is younger than the totals, if there is one.
+    pub younger: Option<i64>,
+}
+
 impl Found {
-    /// Takes in a record of the partition's output partition, in their order.
-    pub fn observe(&mut self, total: Total) {
+    /// Takes in a record of the partition's output partition, in their order, with its time in ms since the epoch.
+    pub fn observe(&mut self, total: Total, written: i64) {
         match (total.scope, total.group) {
-            (Scope::Partition { next_offset, .. }, None) => self.all = Some((next_offset, total.accumulator)),
+            (Scope::Partition { next_offset, .. }, None) => {
+                self.all = Some((next_offset, total.accumulator));
+                self.written = written;
+            }
             (Scope::Partition { .. }, Some(group)) => {
                 self.groups.insert(group, total.accumulator);
             }
@@ -77,17 +92,35 @@ impl Found {
             .is_some_and(|committed| self.all.is_none_or(|(next_offset, _)| next_offset < committed))
     }
 
-    /// The totals with which `assigned` is continued.
-    pub fn check(self, assigned: &Assigned, has_groups: bool) -> Result<PartitionTotals, Mismatch> {
+    /// When the totals were written, ms since the epoch, if the group's offset is gone: then [`Self::check`] needs to
+    /// know of the input partition what is younger.
+    pub fn outlived(&self, assigned: &Assigned) -> Option<i64> {
+        (self.all.is_some() && committed(assigned).is_none()).then_some(self.written)
+    }
+
+    /// The totals with which `assigned` is continued. `log` is needed where [`Self::outlived`] says so.
+    pub fn check(
+        self,
+        assigned: &Assigned,
+        log: Option<Log>,
+        has_groups: bool,
+    ) -> Result<PartitionTotals, Mismatch> {
         let partition = assigned.partition;
         let (next_offset, all) = match (committed(assigned), self.all) {
             (None, None) => return Ok(PartitionTotals::fresh(partition, assigned.position)),
-            (None, Some((next_offset, _))) => {
-                return NoOffsetSnafu {
-                    partition,
-                    next_offset,
-                }
-                .fail();
+            (None, Some((next_offset, all))) => {
+                // All that the totals cover is older than they are.
+                let fits = |log: Log| {
+                    log.end >= next_offset && log.younger.is_none_or(|younger| younger >= next_offset)
+                };
+                ensure!(
+                    log.is_some_and(fits),
+                    OtherLogSnafu {
+                        partition,
+                        next_offset
+                    }
+                );
+                (next_offset, all)
             }
             (Some(committed), None) => return NoTotalsSnafu { partition, committed }.fail(),
             (Some(committed), Some((next_offset, _))) if committed != next_offset => {
@@ -101,8 +134,12 @@ impl Found {
             (Some(_), Some(found)) => found,
         };
         let start = assigned.position;
+        let deleted = match committed(assigned) {
+            Some(_) => assigned.deleted > 0,
+            None => start > next_offset,
+        };
         ensure!(
-            assigned.deleted == 0,
+            !deleted,
             DeletedSnafu {
                 partition,
                 committed: next_offset,
@@ -118,12 +155,11 @@ impl Found {
             _ => self.groups.is_empty() && !has_groups,
         };
         ensure!(adds_up, GroupsSnafu { partition });
-        Ok(PartitionTotals::restored(
-            partition,
-            next_offset,
-            all,
-            self.groups,
-        ))
+        let totals = PartitionTotals::restored(partition, next_offset, all, self.groups);
+        Ok(match committed(assigned) {
+            Some(_) => totals,
+            None => totals.without_offset(),
+        })
     }
 }
 
@@ -166,7 +202,7 @@ mod tests {
 
     fn found(totals: impl IntoIterator<Item = Total>) -> Found {
         totals.into_iter().fold(Found::default(), |mut found, total| {
-            found.observe(total);
+            found.observe(total, 1_000);
             found
         })
     }
@@ -174,7 +210,7 @@ mod tests {
     #[test]
     fn what_nobody_has_read_begins_at_the_start_of_the_log_with_zero() {
         assert_eq!(
-            Found::default().check(&assigned(None), false),
+            Found::default().check(&assigned(None), None, false),
             Ok(PartitionTotals::fresh(1, 7))
         );
     }
@@ -188,7 +224,7 @@ mod tests {
             ..written(0, None, 99)
         };
         let found = found([written(10, None, 5), written(12, None, 6), overall]);
-        let mut restored = found.check(&assigned(Some(12)), false).unwrap();
+        let mut restored = found.check(&assigned(Some(12)), None, false).unwrap();
         assert_eq!((restored.next_offset(), restored.is_changed()), (12, false));
         restored
             .apply(
@@ -215,7 +251,8 @@ mod tests {
             total.accumulator.count = if total.group.is_none() { 2 } else { 1 };
             total
         };
-        let restore = |sum, has_groups| found(totals(sum).map(two)).check(&assigned(Some(10)), has_groups);
+        let restore =
+            |sum, has_groups| found(totals(sum).map(two)).check(&assigned(Some(10)), None, has_groups);
         assert!(restore(5, true).is_ok());
         assert_eq!(restore(6, true), Err(Mismatch::Groups { partition: 1 }));
         assert_eq!(
@@ -225,7 +262,7 @@ mod tests {
         );
         let ungrouped = found([written(10, None, 5)]);
         assert_eq!(
-            ungrouped.check(&assigned(Some(10)), true),
+            ungrouped.check(&assigned(Some(10)), None, true),
             Err(Mismatch::Groups { partition: 1 })
         );
     }
@@ -234,14 +271,6 @@ mod tests {
     fn totals_and_offset_that_disagree_stop_the_partition() {
         let totals = found([written(10, None, 5)]);
         for (found, committed, expected) in [
-            (
-                &totals,
-                None,
-                Mismatch::NoOffset {
-                    partition: 1,
-                    next_offset: 10,
-                },
-            ),
             (
                 &Found::default(),
                 Some(10),
@@ -269,8 +298,59 @@ mod tests {
                 },
             ),
         ] {
-            assert_eq!(found.clone().check(&assigned(committed), false), Err(expected));
+            assert_eq!(
+                found.clone().check(&assigned(committed), None, false),
+                Err(expected)
+            );
         }
+    }
+
+    #[test]
+    fn totals_that_have_outlived_the_offset_are_continued_if_the_log_is_the_same() {
+        let totals = found([written(10, None, 5)]);
+        let expired = assigned(None);
+        assert_eq!(totals.outlived(&expired), Some(1_000));
+        assert_eq!(totals.outlived(&assigned(Some(10))), None);
+        assert_eq!(Found::default().outlived(&expired), None);
+        let check = |end, younger, start| {
+            let expired = Assigned {
+                position: start,
+                ..expired.clone()
+            };
+            totals.clone().check(&expired, Some(Log { end, younger }), false)
+        };
+        for (name, end, younger, start) in [
+            ("nothing has come since", 10, None, 0),
+            ("something has come since", 15, Some(12), 0),
+            ("retention has passed by", 15, Some(12), 10),
+        ] {
+            let continued = check(end, younger, start).unwrap();
+            assert_eq!(
+                (
+                    continued.next_offset(),
+                    continued.is_changed(),
+                    continued.changes().count()
+                ),
+                (10, true, 0),
+                "{name}"
+            );
+        }
+        let other = Mismatch::OtherLog {
+            partition: 1,
+            next_offset: 10,
+        };
+        for (name, end, younger) in [
+            ("it ends before", 9, None),
+            ("it holds something younger before", 15, Some(9)),
+        ] {
+            assert_eq!(check(end, younger, 0), Err(other.clone()), "{name}");
+        }
+        let deleted = Mismatch::Deleted {
+            partition: 1,
+            committed: 10,
+            start: 11,
+        };
+        assert_eq!(check(15, Some(11), 11), Err(deleted));
     }
 
     #[test]
@@ -285,7 +365,10 @@ mod tests {
             committed: 10,
             start: 15,
         };
-        assert_eq!(found([written(10, None, 5)]).check(&gone, false), Err(expected));
+        assert_eq!(
+            found([written(10, None, 5)]).check(&gone, None, false),
+            Err(expected)
+        );
     }
 
     #[test]

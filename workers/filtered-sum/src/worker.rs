@@ -29,11 +29,14 @@ use crate::decode::Decoder;
 use crate::metrics::Metrics;
 use crate::output::{Output, Tail};
 use crate::partition::{Outcome, PartitionTotals};
+use crate::restore::Log;
 use crate::rules::Rules;
 use crate::total::SCHEMA;
 
 /// Longest time without looking whether the process is to stop.
 const POLL: Duration = Duration::from_millis(100);
+/// How far the clocks of those who write the input may be ahead of ours, ms.
+const CLOCKS: i64 = 60_000;
 /// Time for leaving the group at the end.
 const LEAVE: Duration = Duration::from_secs(5);
 
@@ -163,8 +166,20 @@ impl<'a> Worker<'a> {
         let mut found = self.output.restore(assigned)?;
         for one in assigned {
             let found = found.remove(&one.partition).unwrap_or_default();
-            match found.check(one, self.rules.has_groups()) {
+            let log = match found.outlived(one) {
+                Some(written) => Some(log(consumer, one.partition, written)?),
+                None => None,
+            };
+            match found.check(one, log, self.rules.has_groups()) {
                 Ok(totals) => {
+                    if log.is_some() {
+                        let (partition, next_offset) = (one.partition, totals.next_offset());
+                        info!(
+                            partition,
+                            next_offset, "the group's offset is gone, the totals say where to go on"
+                        );
+                        consumer.seek(partition, next_offset)?;
+                    }
                     self.owned
                         .get_or_insert_default()
                         .insert(one.partition, Partition::Active(totals));
@@ -320,6 +335,13 @@ impl<'a> Worker<'a> {
             reasons => self.context.health.waiting_for(reasons.join("; ")),
         }
     }
+}
+
+fn log(consumer: &GroupConsumer, partition: i32, written: i64) -> Result<Log, Error> {
+    Ok(Log {
+        younger: consumer.first_since(partition, written.saturating_add(CLOCKS))?,
+        end: consumer.stable_ends(&[partition])?[0],
+    })
 }
 
 fn judge(decoder: &Decoder, rules: &Rules, value: &[u8]) -> Result<Outcome, String> {

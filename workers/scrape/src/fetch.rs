@@ -2,9 +2,9 @@
 //!
 //! One thread owns the group membership, the ledger and the producer; it never waits for a page. The pages of a range
 //! are fetched by a task on the tokio runtime, several at a time, and handed over in order through a bounded
-//! channel. While a range is worked on, its partition is paused. What is settled is committed together with the
-//! place that it reaches: inside the range as metadata of the range's own offset, at its end by moving the offset
-//! past it.
+//! channel. While a range is worked on, its partition is paused. What is settled is committed together with how far
+//! the partition is worked off then ([`Progress`](crate::frontier::Progress)): beside the offset, which is the
+//! range's own until all of it is settled, and in the head topic, where whoever finds no offset looks it up.
 
 mod answer;
 mod budget;
@@ -30,6 +30,7 @@ use reqwest::Client;
 use snafu::Snafu;
 use tracing::info;
 
+use crate::head_topic;
 use crate::job::{self, FetchJob, JobError};
 use metrics::Metrics;
 use site::Site;
@@ -46,6 +47,8 @@ pub enum FetchError {
     Consumer { source: consumer::Error },
     #[snafu(transparent)]
     Transaction { source: transaction::Error },
+    #[snafu(transparent)]
+    Head { source: head_topic::Error },
 }
 
 impl Session for FetchError {

@@ -1,4 +1,4 @@
-//! What travels through the frontier topic and its offsets.
+//! What the frontier topic holds, and how far it is worked off.
 
 use serde::{Deserialize, Serialize};
 use snafu::{ResultExt, Snafu, ensure};
@@ -14,14 +14,20 @@ pub struct Range {
     pub attempt: u32,
 }
 
-/// How far a fetcher has come inside a range: the metadata beside an offset that is not moved past the range yet.
+/// How far a partition of the frontier is worked off: of its records up to and with `offset`, the ids up to and with
+/// `done` are settled, and those after it are not.
+///
+/// It is the metadata beside each offset that the fetchers commit, and, in the same transaction, a record of the head
+/// topic, where it stays when the group's offsets expire. The ids say the same as the offset, since those of a
+/// partition only grow; both together are also right for a frontier that was deleted and made anew.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub struct Progress {
-    /// Last id of the range that is settled, all before it being settled too.
+    /// The last record that was worked on.
+    pub offset: i64,
     pub done: u64,
 }
 
-/// Where the planner stands: the value of the newest record of the head topic, whose key is the frontier's group.
+/// Where the planner stands: the value of the newest record of the head topic with the planner's key.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Position {
@@ -59,8 +65,17 @@ impl Range {
 
 impl Progress {
     /// None for what no fetcher has written.
-    pub fn parse(metadata: &str) -> Option<Self> {
-        serde_json::from_str(metadata).ok()
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        serde_json::from_slice(text).ok()
+    }
+
+    /// First id of the record at `offset` that is not settled; `None` when all of its ids are.
+    pub fn first_unsettled(self, offset: i64, range: Range) -> Option<u64> {
+        if offset > self.offset {
+            return Some(range.from);
+        }
+        let next = self.done.checked_add(1)?.max(range.from);
+        (next <= range.to).then_some(next)
     }
 
     pub fn to_json(self) -> String {
@@ -90,7 +105,10 @@ mod tests {
             attempt: 1,
         };
         assert_eq!(range.to_json(), br#"{"from":1,"to":100,"attempt":1}"#);
-        assert_eq!(Progress { done: 7 }.to_json(), r#"{"done":7}"#);
+        assert_eq!(
+            Progress { offset: 3, done: 7 }.to_json(),
+            r#"{"offset":3,"done":7}"#
+        );
         let position = Position {
             next_id: 101,
             next_partition: 2,
@@ -112,6 +130,27 @@ mod tests {
         ] {
             Range::parse(value).unwrap_err();
         }
-        assert_eq!(Progress::parse(""), None);
+        assert_eq!(Progress::parse(b""), None);
+    }
+
+    #[test]
+    fn progress_says_which_ids_of_a_record_are_settled() {
+        let progress = Progress { offset: 10, done: 57 };
+        let range = |from, to| Range { from, to, attempt: 1 };
+        for (name, offset, range, expected) in [
+            ("long done", 3, range(1, 20), None),
+            ("just done", 9, range(41, 57), None),
+            ("half done", 10, range(41, 60), Some(58)),
+            ("not begun", 11, range(61, 80), Some(61)),
+            ("the planner was made to begin again", 11, range(1, 20), Some(1)),
+            ("the frontier was made anew", 0, range(61, 80), Some(61)),
+        ] {
+            assert_eq!(progress.first_unsettled(offset, range), expected, "{name}");
+        }
+        let all = Progress {
+            offset: 10,
+            done: u64::MAX,
+        };
+        assert_eq!(all.first_unsettled(10, range(1, 2)), None);
     }
 }

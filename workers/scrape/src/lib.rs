@@ -12,5 +12,6 @@
 mod body;
 pub mod fetch;
 pub mod frontier;
+mod head_topic;
 pub mod job;
 pub mod plan;

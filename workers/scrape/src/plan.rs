@@ -11,21 +11,19 @@ use std::time::Duration;
 
 use naru_contract::ScrapeWorker;
 use naru_worker_core::backoff::Backoff;
-use naru_worker_core::kafka::topic::{self, partition_count, read_to_end};
+use naru_worker_core::kafka::topic;
 use naru_worker_core::kafka::transaction::{self, Record, TransactionalProducer};
 use naru_worker_core::run::{Context, Session, chain};
 use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
-use rdkafka::Message;
 use reqwest::Client;
 use snafu::Snafu;
 use tracing::{info, warn};
 
 use crate::frontier::Position;
+use crate::head_topic;
 use crate::job::{self, JobError, PlanJob};
 use cut::plan;
 
-/// Bound on reading the head topic.
-const READ: Duration = Duration::from_secs(40);
 /// Longest pause between two looks after failures.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
@@ -38,8 +36,8 @@ pub enum PlanError {
     Topic { source: topic::Error },
     #[snafu(transparent)]
     Transaction { source: transaction::Error },
-    #[snafu(display("the newest record of head topic {topic:?} is not a planner's position"))]
-    Position { topic: String },
+    #[snafu(transparent)]
+    Head { source: head_topic::Error },
 }
 
 impl Session for PlanError {
@@ -79,7 +77,7 @@ pub fn run(config: &ScrapeWorker, context: &Context) -> Result<(), PlanError> {
             .waiting_for("Kafka to take over from a planner before this one");
         let transactional_id = format!("{}.planner", config.frontier.group);
         let producer = TransactionalProducer::open(&config.kafka, &transactional_id)?;
-        let position = last_position(config)?;
+        let position = head_topic::position(config, context)?;
         info!(job = config.job, ?position, "planning");
         Planner {
             config,
@@ -149,7 +147,7 @@ impl Planner<'_> {
     /// Everything up to `newest`, in as many transactions as it takes.
     fn publish(&mut self, newest: u64) -> Result<(), PlanError> {
         let config = self.config;
-        let partitions = partition_count(&topic::reader(&config.kafka)?, &config.frontier.topic)?;
+        let partitions = self.producer.partition_count(&config.frontier.topic)?;
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
         while !self.context.stop.is_cancelled() {
             self.context.health.beat();
@@ -164,13 +162,7 @@ impl Planner<'_> {
                 value: Some(range.to_json()),
                 headers: Vec::new(),
             });
-            let position = Record {
-                topic: &config.frontier.head_topic,
-                partition: Some(0),
-                key: Some(config.frontier.group.clone().into_bytes()),
-                value: Some(plan.position.to_json()),
-                headers: Vec::new(),
-            };
+            let position = head_topic::position_record(&config.frontier, plan.position);
             match self.producer.commit(ranges.chain([position]), None) {
                 Ok(()) => {}
                 Err(transaction::Error::Aborted { reason }) => {
@@ -198,21 +190,5 @@ impl Planner<'_> {
             }
         }
         Ok(())
-    }
-}
-
-/// The position of this job's planner, from the head topic.
-fn last_position(config: &ScrapeWorker) -> Result<Option<Position>, PlanError> {
-    let topic = &config.frontier.head_topic;
-    let mut last = None;
-    read_to_end(&config.kafka, topic, READ, |message| {
-        if message.key() == Some(config.frontier.group.as_bytes()) {
-            last = message.payload().map(|value| Position::parse(value).ok_or(()));
-        }
-    })?;
-    match last {
-        None => Ok(None),
-        Some(Ok(position)) => Ok(Some(position)),
-        Some(Err(())) => PositionSnafu { topic }.fail(),
     }
 }

@@ -20,10 +20,12 @@ const ALIASES: [(&str, &str); 4] = [
     ("compression.codec", "compression.type"),
 ];
 
-const COMMON: [(&str, &str); 3] = [
+const COMMON: [(&str, &str); 4] = [
     // A broker that comes back is found again within two seconds.
     ("reconnect.backoff.max.ms", "2000"),
     ("socket.timeout.ms", "10000"),
+    // A group takes up partitions that were added to its topic within this time. The default is five minutes.
+    ("topic.metadata.refresh.interval.ms", "30000"),
     ("statistics.interval.ms", "0"),
 ];
 

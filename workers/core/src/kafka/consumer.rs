@@ -183,11 +183,25 @@ impl GroupConsumer {
     }
 
     /// Lets the next message of `partition` be the one at `offset`, or the first one after it.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a pause between two attempts, within a deadline"
+    )]
     pub fn seek(&self, partition: i32, offset: i64) -> Result<(), Error> {
-        let offset = Offset::Offset(offset);
-        self.consumer
-            .seek(&self.topic, partition, offset, ASK)
-            .context(AssignSnafu { topic: &self.topic })
+        let deadline = Instant::now() + ASK;
+        loop {
+            let sought = self
+                .consumer
+                .seek(&self.topic, partition, Offset::Offset(offset), ASK);
+            match sought {
+                // Librdkafka refuses as long as it has not begun to fetch a partition that was just assigned.
+                Err(error) if Instant::now() < deadline => {
+                    debug!(topic = %self.topic, partition, %error, "seeking again");
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                sought => return sought.context(AssignSnafu { topic: &self.topic }),
+            }
+        }
     }
 
     /// How many partitions the topic has.
@@ -198,6 +212,16 @@ impl GroupConsumer {
     /// Last stable offset of each of `partitions`.
     pub fn stable_ends(&self, partitions: &[i32]) -> Result<Vec<i64>, Error> {
         Ok(topic::stable_ends(&self.consumer, &self.topic, partitions)?)
+    }
+
+    /// See [`topic::first_since`].
+    pub fn first_since(&self, partition: i32, millis: i64) -> Result<Option<i64>, Error> {
+        Ok(topic::first_since(
+            &self.consumer,
+            &self.topic,
+            partition,
+            millis,
+        )?)
     }
 
     /// The consumer itself, for what is not offered here. Do not poll it or change its assignment.

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use naru_contract::Kafka;
+use rdkafka::client::Client;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::message::BorrowedMessage;
-use rdkafka::{Offset, TopicPartitionList};
+use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use snafu::{OptionExt, ResultExt, Snafu, ensure};
 
 use super::{Quiet, config};
@@ -28,11 +29,19 @@ pub enum Error {
     Read { source: KafkaError, topic: String },
     #[snafu(display("topic {topic:?} was not read to its end within {} s", within.as_secs()))]
     TooSlow { topic: String, within: Duration },
+    #[snafu(display("topic {topic:?} has a transaction that was not over within {} s", within.as_secs()))]
+    Unsettled { topic: String, within: Duration },
+    #[snafu(display("the worker is to stop"))]
+    Stopping,
 }
 
 /// How many partitions `topic` has.
 pub fn partition_count<C: ConsumerContext>(consumer: &BaseConsumer<C>, topic: &str) -> Result<i32, Error> {
-    let metadata = consumer
+    count(consumer.client(), topic)
+}
+
+pub(super) fn count<C: ClientContext>(client: &Client<C>, topic: &str) -> Result<i32, Error> {
+    let metadata = client
         .fetch_metadata(Some(topic), ASK)
         .context(AskSnafu { topic })?;
     let partitions = metadata
@@ -61,6 +70,31 @@ pub fn stable_ends<C: ConsumerContext>(
     offsets(consumer, topic, partitions, Offset::End)
 }
 
+/// Offset of the first record of `partition` whose timestamp is `millis` since the epoch or later; `None` if there
+/// is none.
+pub fn first_since<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    topic: &str,
+    partition: i32,
+    millis: i64,
+) -> Result<Option<i64>, Error> {
+    let mut asked = TopicPartitionList::new();
+    asked
+        .add_partition_offset(topic, partition, Offset::Offset(millis))
+        .context(AskSnafu { topic })?;
+    let answered = consumer
+        .offsets_for_times(asked, ASK)
+        .context(AskSnafu { topic })?;
+    let found = answered
+        .find_partition(topic, partition)
+        .context(MissingSnafu { topic })?;
+    found.error().context(AskSnafu { topic })?;
+    match found.offset() {
+        Offset::Offset(offset) => Ok(Some(offset)),
+        _ => Ok(None),
+    }
+}
+
 /// A consumer in no group, for the questions above.
 pub fn reader(kafka: &Kafka) -> Result<BaseConsumer<Quiet>, Error> {
     config::reader(kafka)
@@ -74,20 +108,70 @@ pub fn read_to_end(
     kafka: &Kafka,
     topic: &str,
     within: Duration,
+    visit: impl FnMut(&BorrowedMessage<'_>),
+) -> Result<(), Error> {
+    let consumer = reader(kafka)?;
+    let partitions = partitions(&consumer, topic)?;
+    read(&consumer, topic, &partitions, within, || true, visit)
+}
+
+/// As [`read_to_end`], but not before the transactions that are under way now are over: one that is open hides what
+/// was committed behind its first record. `goes_on` is asked several times a second; false ends it.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a pause between two questions, within a deadline"
+)]
+pub fn read_settled(
+    kafka: &Kafka,
+    topic: &str,
+    within: Duration,
+    mut goes_on: impl FnMut() -> bool,
+    visit: impl FnMut(&BorrowedMessage<'_>),
+) -> Result<(), Error> {
+    let started = Instant::now();
+    let consumer = reader(kafka)?;
+    let partitions = partitions(&consumer, topic)?;
+    let all: BaseConsumer<Quiet> = config::reader(kafka)
+        .set("isolation.level", "read_uncommitted")
+        .create_with_context(Quiet)
+        .context(CreateSnafu)?;
+    let ends = offsets(&all, topic, &partitions, Offset::End)?;
+    while stable_ends(&consumer, topic, &partitions)?
+        .iter()
+        .zip(&ends)
+        .any(|(stable, end)| stable < end)
+    {
+        ensure!(goes_on(), StoppingSnafu);
+        ensure!(started.elapsed() < within, UnsettledSnafu { topic, within });
+        std::thread::sleep(PAUSE);
+    }
+    let left = within.saturating_sub(started.elapsed());
+    read(&consumer, topic, &partitions, left, goes_on, visit)
+}
+
+fn partitions<C: ConsumerContext>(consumer: &BaseConsumer<C>, topic: &str) -> Result<Vec<i32>, Error> {
+    Ok((0..partition_count(consumer, topic)?).collect())
+}
+
+fn read(
+    consumer: &BaseConsumer<Quiet>,
+    topic: &str,
+    partitions: &[i32],
+    within: Duration,
+    mut goes_on: impl FnMut() -> bool,
     mut visit: impl FnMut(&BorrowedMessage<'_>),
 ) -> Result<(), Error> {
     let deadline = Instant::now() + within;
-    let consumer = reader(kafka)?;
-    let partitions = (0..partition_count(&consumer, topic)?).collect::<Vec<_>>();
     let mut assignment = TopicPartitionList::new();
-    for (partition, start) in partitions.iter().zip(log_starts(&consumer, topic, &partitions)?) {
+    for (partition, start) in partitions.iter().zip(log_starts(consumer, topic, partitions)?) {
         assignment
             .add_partition_offset(topic, *partition, Offset::Offset(start))
             .context(ReadSnafu { topic })?;
     }
     consumer.assign(&assignment).context(ReadSnafu { topic })?;
-    let mut unfinished = partitions.into_iter().collect::<BTreeSet<_>>();
+    let mut unfinished = partitions.iter().copied().collect::<BTreeSet<_>>();
     while !unfinished.is_empty() {
+        ensure!(goes_on(), StoppingSnafu);
         ensure!(Instant::now() < deadline, TooSlowSnafu { topic, within });
         match consumer.poll(Duration::from_millis(100)) {
             None => {}

@@ -16,7 +16,7 @@ use rdkafka::{ClientConfig, ClientContext, TopicPartitionList};
 use snafu::Snafu;
 use tracing::debug;
 
-use super::config;
+use super::{config, topic};
 
 /// Bound on one commit, all retries included: shorter than `max.poll.interval.ms`, because it runs on the polling
 /// thread.
@@ -79,6 +79,12 @@ impl TransactionalProducer {
             transactional_id: transactional_id.to_owned(),
             suspect: false,
         })
+    }
+
+    /// How many partitions `topic` has. From now on records can be produced to all of them: by itself the producer
+    /// learns of new ones only after a while.
+    pub fn partition_count(&self, topic: &str) -> Result<i32, topic::Error> {
+        topic::count(self.producer.client(), topic)
     }
 
     /// Makes `records` and `position` visible together, or neither.

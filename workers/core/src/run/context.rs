@@ -79,6 +79,13 @@ impl Context {
         }
     }
 
+    /// To be asked several times a second during work that waits: the worker's thread is alive. False when the
+    /// process is to stop.
+    pub fn goes_on(&self) -> bool {
+        self.health.beat();
+        !self.stop.is_cancelled()
+    }
+
     /// Waits for `work` on the worker's thread; `None` when the process is to stop before it is done. The thread
     /// counts as alive meanwhile: `work` must have a deadline of its own.
     pub fn wait_for<T>(&self, work: impl Future<Output = T>) -> Option<T> {

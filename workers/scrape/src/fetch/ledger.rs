@@ -17,16 +17,25 @@ pub(super) struct WorkId(u64);
 pub(super) struct Task {
     pub(super) work: WorkId,
     pub(super) partition: i32,
-    /// First and last id; none when there is nothing left to do but to commit.
-    pub(super) ids: Option<(u64, u64)>,
+    /// First and last id.
+    pub(super) ids: (u64, u64),
 }
 
 /// What one transaction commits. `T` is what is known of a settled id.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Snapshot<'a, T> {
     pub(super) settled: Vec<&'a T>,
-    /// Partition, offset and metadata.
-    pub(super) offsets: Vec<(i32, i64, String)>,
+    pub(super) partitions: Vec<Committed>,
+}
+
+/// How far a partition is after a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Committed {
+    pub(super) partition: i32,
+    /// Offset of the first record that is not settled, or not wholly.
+    pub(super) offset: i64,
+    /// None as long as no range of the partition was ever worked on.
+    pub(super) progress: Option<Progress>,
 }
 
 #[derive(Debug)]
@@ -39,9 +48,30 @@ pub(super) struct Ledger<T> {
 struct Partition<T> {
     /// Offset of the next message to be taken up.
     next_offset: i64,
-    /// Progress in the range at this offset.
-    progress: Option<(i64, Progress)>,
+    /// As of the last commit.
+    progress: Option<Progress>,
+    /// Records were passed that were settled already, and the offset does not say so yet.
+    passed: bool,
     work: Option<Work<T>>,
+}
+
+impl<T> Partition<T> {
+    /// The record at `offset` needs no work.
+    fn pass(&mut self, offset: i64) {
+        self.next_offset = offset + 1;
+        self.passed = true;
+    }
+
+    fn news(&self, number: i32) -> Option<Committed> {
+        match &self.work {
+            Some(work) => work.has_news().then(|| work.committed(number, self.progress)),
+            None => self.passed.then_some(Committed {
+                partition: number,
+                offset: self.next_offset,
+                progress: self.progress,
+            }),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -64,6 +94,23 @@ impl<T> Work<T> {
     fn has_news(&self) -> bool {
         self.is_finished() || !self.settled.is_empty()
     }
+
+    fn committed(&self, partition: i32, before: Option<Progress>) -> Committed {
+        let offset = self.offset;
+        let progress = match self.to {
+            // There is news, so `next_id` is above the first id.
+            Some(_) => Some(Progress {
+                offset,
+                done: self.next_id - 1,
+            }),
+            None => before.map(|Progress { done, .. }| Progress { offset, done }),
+        };
+        Committed {
+            partition,
+            offset: if self.is_finished() { offset + 1 } else { offset },
+            progress,
+        }
+    }
 }
 
 impl<T> Ledger<T> {
@@ -74,16 +121,14 @@ impl<T> Ledger<T> {
         }
     }
 
-    /// A partition is ours and continues at `position`, beside which `metadata` was committed.
-    pub(super) fn assigned(&mut self, partition: i32, position: i64, metadata: Option<&str>) {
-        let progress = metadata
-            .and_then(Progress::parse)
-            .map(|progress| (position, progress));
+    /// A partition is ours and continues at `position`; `progress` was committed last.
+    pub(super) fn assigned(&mut self, partition: i32, position: i64, progress: Option<Progress>) {
         self.partitions.insert(
             partition,
             Partition {
                 next_offset: position,
                 progress,
+                passed: false,
                 work: None,
             },
         );
@@ -105,25 +150,43 @@ impl<T> Ledger<T> {
             .is_some_and(|partition| partition.work.is_some())
     }
 
-    /// A range arrived. None when it is not to be worked on now: it was taken up already, the partition is not
-    /// ours, or another range of it is being worked on.
+    /// A range arrived. None when it is not to be worked on now: it is settled or was taken up already, the
+    /// partition is not ours, or another range of it is being worked on.
     pub(super) fn range(&mut self, partition: i32, offset: i64, range: Range) -> Option<Task> {
-        let progress = self.partitions.get(&partition)?.progress;
-        let done = progress
-            .filter(|(at, _)| *at == offset)
-            .map(|(_, progress)| progress.done);
-        let from = done.map_or(range.from, |done| done.saturating_add(1).max(range.from));
-        let work = self.take_up(partition, offset, from, Some(range.to), Vec::new())?;
+        let state = self.free(partition, offset)?;
+        let first = match state.progress {
+            None => Some(range.from),
+            Some(progress) => progress.first_unsettled(offset, range),
+        };
+        let Some(first) = first else {
+            state.pass(offset);
+            return None;
+        };
+        let work = self.take_up(partition, offset, first, Some(range.to), Vec::new())?;
         Some(Task {
             work,
             partition,
-            ids: (from <= range.to).then_some((from, range.to)),
+            ids: (first, range.to),
         })
     }
 
-    /// A message arrived that is no range; `settled` says so and is committed together with its offset.
+    /// A message arrived that is no range; `settled` says so and is committed together with its offset. False when
+    /// there is nothing to do, as with [`Self::range`].
     pub(super) fn no_range(&mut self, partition: i32, offset: i64, settled: T) -> bool {
+        let Some(state) = self.free(partition, offset) else {
+            return false;
+        };
+        if state.progress.is_some_and(|progress| offset <= progress.offset) {
+            state.pass(offset);
+            return false;
+        }
         self.take_up(partition, offset, 0, None, vec![settled]).is_some()
+    }
+
+    /// The partition, if it can take up the record at `offset`.
+    fn free(&mut self, partition: i32, offset: i64) -> Option<&mut Partition<T>> {
+        let state = self.partitions.get_mut(&partition)?;
+        (offset >= state.next_offset && state.work.is_none()).then_some(state)
     }
 
     fn take_up(
@@ -134,12 +197,8 @@ impl<T> Ledger<T> {
         to: Option<u64>,
         settled: Vec<T>,
     ) -> Option<WorkId> {
-        let state = self.partitions.get_mut(&partition)?;
-        if offset < state.next_offset || state.work.is_some() {
-            return None;
-        }
         let id = WorkId(self.next_work);
-        self.next_work += 1;
+        let state = self.free(partition, offset)?;
         state.next_offset = offset + 1;
         state.work = Some(Work {
             id,
@@ -148,6 +207,7 @@ impl<T> Ledger<T> {
             to,
             settled,
         });
+        self.next_work += 1;
         Some(id)
     }
 
@@ -177,26 +237,24 @@ impl<T> Ledger<T> {
         self.works().any(|(_, work)| work.is_finished())
     }
 
+    /// A partition was passed up to a record that has not come yet.
+    pub(super) fn has_passed(&self) -> bool {
+        let mut idle = self
+            .partitions
+            .values()
+            .filter(|partition| partition.work.is_none());
+        idle.any(|partition| partition.passed)
+    }
+
     /// All news, for one transaction.
     pub(super) fn snapshot(&self) -> Snapshot<'_, T> {
+        let partitions = self
+            .partitions
+            .iter()
+            .filter_map(|(number, partition)| partition.news(*number));
         let news = self.works().filter(|(_, work)| work.has_news());
-        let offsets = news.clone().map(|(partition, work)| {
-            if work.is_finished() {
-                (partition, work.offset + 1, String::new())
-            } else {
-                // There is news, so `next_id` is above the first id.
-                (
-                    partition,
-                    work.offset,
-                    Progress {
-                        done: work.next_id - 1,
-                    }
-                    .to_json(),
-                )
-            }
-        });
         Snapshot {
-            offsets: offsets.collect(),
+            partitions: partitions.collect(),
             settled: news.flat_map(|(_, work)| &work.settled).collect(),
         }
     }
@@ -205,6 +263,10 @@ impl<T> Ledger<T> {
     pub(super) fn committed(&mut self) -> Vec<i32> {
         let mut free = Vec::new();
         for (number, partition) in &mut self.partitions {
+            if let Some(Committed { progress, .. }) = partition.news(*number) {
+                partition.progress = progress;
+                partition.passed = false;
+            }
             if let Some(work) = &mut partition.work {
                 work.settled.clear();
                 if work.is_finished() {

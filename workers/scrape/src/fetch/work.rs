@@ -1,6 +1,6 @@
 //! The thread that owns the partitions, and the tasks that fetch their ranges.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,14 +14,15 @@ use naru_worker_core::run::Context;
 use rdkafka::Message;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use super::FetchError;
 use super::ledger::{Ledger, Task, WorkId};
 use super::metrics::Metrics;
 use super::outcome::{Settled, unreadable};
 use super::site::Site;
-use crate::frontier::{Range, RangeError};
+use crate::frontier::{Progress, Range, RangeError};
+use crate::head_topic;
 
 /// Ids of a range that are under way at once, most of them waiting for the budget or for another attempt: what is
 /// late does not stop those after it.
@@ -110,7 +111,7 @@ impl<'a> Fetcher<'a> {
             }
             self.site.set_part(self.ledger.assigned_count(), all);
             match consumer.poll(POLL)? {
-                Event::Assigned(assigned) => self.assigned(&assigned),
+                Event::Assigned(assigned) => self.assigned(&assigned)?,
                 Event::Revoked(revoked) => self.revoked(consumer, &revoked)?,
                 Event::Message(message) => {
                     let (partition, offset) = (message.partition(), message.offset());
@@ -130,7 +131,13 @@ impl<'a> Fetcher<'a> {
         self.commit(consumer)
     }
 
-    fn assigned(&mut self, assigned: &[Assigned]) {
+    fn assigned(&mut self, assigned: &[Assigned]) -> Result<(), FetchError> {
+        let expired = assigned.iter().filter(|one| one.metadata.is_none());
+        let expired = expired.map(|one| one.partition).collect::<Vec<_>>();
+        let mut kept = match &expired[..] {
+            [] => BTreeMap::new(),
+            expired => head_topic::progress(self.config, self.context, expired)?,
+        };
         for Assigned {
             partition,
             position,
@@ -145,12 +152,24 @@ impl<'a> Fetcher<'a> {
                     partition, deleted, "frontier offsets were deleted before their ranges were done"
                 );
             }
-            self.ledger.assigned(*partition, *position, metadata.as_deref());
+            let progress = match metadata {
+                Some(metadata) => Progress::parse(metadata.as_bytes()),
+                None => kept.remove(partition),
+            };
+            if let (None, Some(progress)) = (metadata, progress) {
+                info!(
+                    partition,
+                    ?progress,
+                    "the group's offset is gone, the head topic says how far it was"
+                );
+            }
+            self.ledger.assigned(*partition, *position, progress);
         }
         self.metrics
             .partitions
             .set(self.ledger.assigned_count().try_into().unwrap_or(i64::MAX));
         self.context.health.ready();
+        Ok(())
     }
 
     fn revoked(&mut self, consumer: &GroupConsumer, revoked: &Revoked) -> Result<(), FetchError> {
@@ -228,7 +247,7 @@ impl<'a> Fetcher<'a> {
     }
 
     fn start(&mut self, Task { work, partition, ids }: Task) {
-        let Some((from, to)) = ids else { return };
+        let (from, to) = ids;
         let (site, sender) = (Arc::clone(&self.site), self.sender.clone());
         let task = self.context.runtime.spawn(async move {
             let settle = |id| {
@@ -262,7 +281,8 @@ impl<'a> Fetcher<'a> {
     }
 
     fn is_commit_due(&self) -> bool {
-        let is_time = self.ledger.uncommitted() > 0 && self.last_commit.elapsed() >= INTERVAL;
+        let is_little = self.ledger.uncommitted() > 0 || self.ledger.has_passed();
+        let is_time = is_little && self.last_commit.elapsed() >= INTERVAL;
         let is_much = self.ledger.uncommitted() >= CHUNK;
         (is_time || is_much || self.ledger.has_finished()) && Instant::now() >= self.not_before
     }
@@ -270,21 +290,29 @@ impl<'a> Fetcher<'a> {
     /// Commits all news. When the transaction is aborted, they stay for the next one.
     fn commit(&mut self, consumer: &GroupConsumer) -> Result<(), FetchError> {
         let snapshot = self.ledger.snapshot();
-        if snapshot.offsets.is_empty() {
+        if snapshot.partitions.is_empty() {
             return Ok(());
         }
         let Some(member) = consumer.member() else {
             return Ok(());
         };
-        let offsets = snapshot
-            .offsets
-            .iter()
-            .map(|(partition, offset, metadata)| (*partition, *offset, &**metadata));
-        let offsets = consumer.offsets(offsets);
-        let records = snapshot
-            .settled
-            .iter()
-            .filter_map(|news| news.to_record(&self.config.output));
+        let partitions = snapshot.partitions.iter();
+        let metadata = partitions.clone().map(|at| at.progress.map(Progress::to_json));
+        let metadata = metadata.map(Option::unwrap_or_default).collect::<Vec<_>>();
+        let offsets = partitions.clone().zip(&metadata);
+        let offsets = consumer.offsets(offsets.map(|(at, metadata)| (at.partition, at.offset, &**metadata)));
+        let progress = partitions.filter_map(|at| {
+            let progress = at.progress?;
+            Some(head_topic::progress_record(
+                &self.config.frontier,
+                at.partition,
+                progress,
+            ))
+        });
+        let settled = snapshot.settled.iter();
+        let records = settled
+            .filter_map(|news| news.to_record(&self.config.output))
+            .chain(progress);
         let position = Position {
             offsets: &offsets,
             member: &member,

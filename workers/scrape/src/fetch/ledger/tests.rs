@@ -10,30 +10,42 @@ fn range(from: u64, to: u64) -> Range {
     Range { from, to, attempt: 1 }
 }
 
+fn progress(offset: i64, done: u64) -> Option<Progress> {
+    Some(Progress { offset, done })
+}
+
+fn at(partition: i32, offset: i64, progress: Option<Progress>) -> Committed {
+    Committed {
+        partition,
+        offset,
+        progress,
+    }
+}
+
 #[test]
 fn a_range_is_committed_bit_by_bit_and_then_passed() {
     let mut ledger = Ledger::new();
     ledger.assigned(3, 10, None);
     let task = ledger.range(3, 10, range(5, 7)).unwrap();
-    assert_eq!(task.ids, Some((5, 7)));
+    assert_eq!(task.ids, (5, 7));
     assert!(ledger.settled(task.work, 5, "five"));
     assert!(ledger.settled(task.work, 6, "six"));
     let expected = Snapshot {
         settled: vec![&"five", &"six"],
-        offsets: vec![(3, 10, r#"{"done":6}"#.to_owned())],
+        partitions: vec![at(3, 10, progress(10, 6))],
     };
     assert_eq!(ledger.snapshot(), expected);
     assert!(ledger.committed().is_empty());
-    assert!(ledger.snapshot().offsets.is_empty());
+    assert!(ledger.snapshot().partitions.is_empty());
     assert!(ledger.settled(task.work, 7, "seven"));
     assert!(ledger.has_finished());
     let expected = Snapshot {
         settled: vec![&"seven"],
-        offsets: vec![(3, 11, String::new())],
+        partitions: vec![at(3, 11, progress(10, 7))],
     };
     assert_eq!(ledger.snapshot(), expected);
     assert_eq!(ledger.committed(), [3]);
-    assert!(ledger.snapshot().offsets.is_empty());
+    assert!(ledger.snapshot().partitions.is_empty());
 }
 
 #[test]
@@ -50,23 +62,31 @@ fn a_snapshot_that_was_not_committed_comes_again_with_what_was_added() {
 #[test]
 fn a_new_owner_continues_inside_the_range() {
     let mut ledger = Ledger::<u64>::new();
-    ledger.assigned(0, 10, Some(r#"{"done":6}"#));
+    ledger.assigned(0, 10, progress(10, 6));
     let task = ledger.range(0, 10, range(5, 7)).unwrap();
-    assert_eq!(task.ids, Some((7, 7)));
-    ledger.assigned(1, 10, Some(r#"{"done":6}"#));
+    assert_eq!(task.ids, (7, 7));
     // Offsets without records lie between ranges: the progress was of another range.
-    assert_eq!(ledger.range(1, 11, range(5, 7)).unwrap().ids, Some((5, 7)));
-    ledger.assigned(2, 10, Some("written by somebody else"));
-    assert_eq!(ledger.range(2, 10, range(5, 7)).unwrap().ids, Some((5, 7)));
+    ledger.assigned(1, 10, progress(10, 6));
+    assert_eq!(ledger.range(1, 11, range(5, 7)).unwrap().ids, (5, 7));
+    ledger.assigned(2, 10, None);
+    assert_eq!(ledger.range(2, 10, range(5, 7)).unwrap().ids, (5, 7));
 }
 
 #[test]
-fn a_range_whose_last_id_is_done_only_needs_to_be_passed() {
+fn ranges_that_are_settled_are_passed_and_the_offset_follows() {
     let mut ledger = Ledger::<u64>::new();
-    ledger.assigned(0, 10, Some(r#"{"done":7}"#));
-    let task = ledger.range(0, 10, range(5, 7)).unwrap();
-    assert_eq!(task.ids, None);
-    assert_eq!(ledger.snapshot().offsets, [(0, 11, String::new())]);
+    ledger.assigned(0, 0, progress(4, 57));
+    assert_eq!(ledger.range(0, 0, range(1, 20)), None);
+    assert!(!ledger.no_range(0, 2, 0));
+    assert!(ledger.has_passed() && !ledger.is_busy(0));
+    assert_eq!(ledger.snapshot().partitions, [at(0, 3, progress(4, 57))]);
+    assert!(ledger.committed().is_empty());
+    assert!(!ledger.has_passed() && ledger.snapshot().partitions.is_empty());
+    // The half of it that is not settled, with an id that is still the group's.
+    let task = ledger.range(0, 4, range(41, 60)).unwrap();
+    assert_eq!(task.ids, (58, 60));
+    assert!(ledger.settled(task.work, 58, 58));
+    assert_eq!(ledger.snapshot().partitions, [at(0, 4, progress(4, 58))]);
 }
 
 #[test]
@@ -103,10 +123,13 @@ fn a_message_that_is_no_range_is_passed_together_with_its_dead_letter() {
     assert!(ledger.no_range(0, 5, "dead letter"));
     let expected = Snapshot {
         settled: vec![&"dead letter"],
-        offsets: vec![(0, 6, String::new())],
+        partitions: vec![at(0, 6, None)],
     };
     assert_eq!(ledger.snapshot(), expected);
     assert_eq!(ledger.committed(), [0]);
+    ledger.assigned(1, 5, progress(3, 57));
+    assert!(ledger.no_range(1, 5, "dead letter"));
+    assert_eq!(ledger.snapshot().partitions, [at(1, 6, progress(5, 57))]);
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -116,10 +139,13 @@ enum Step {
     Abort,
     /// The partition goes to another fetcher, which reads what was committed.
     Restart,
+    /// And what was committed beside the offset is gone with it.
+    Expire,
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    prop_oneof![8 => Just(Step::Settle), 3 => Just(Step::Commit), 1 => Just(Step::Abort), 1 => Just(Step::Restart)]
+    prop_oneof![8 => Just(Step::Settle), 3 => Just(Step::Commit), 1 => Just(Step::Abort), 1 => Just(Step::Restart),
+                1 => Just(Step::Expire)]
 }
 
 proptest! {
@@ -136,16 +162,17 @@ proptest! {
         }
         let mut ledger = Ledger::new();
         // What Kafka holds.
-        let (mut committed, mut offset, mut metadata) = (Vec::new(), 0_i64, String::new());
+        let (mut committed, mut offset, mut kept) = (Vec::new(), 0_i64, None);
+        // Offset of the next record that arrives.
+        let mut arriving = 0_i64;
         let mut task: Option<(Task, u64)> = None;
         ledger.assigned(0, 0, None);
         // After the random steps, everything is brought to its end.
         let ending = std::iter::repeat_n([Step::Settle, Step::Commit], 100).flatten();
         for step in steps.into_iter().chain(ending) {
-            if task.is_none() {
-                let at = usize::try_from(offset).unwrap();
-                let started = ranges.get(at).and_then(|range| ledger.range(0, offset, *range));
-                task = started.map(|task| (task, task.ids.map_or(0, |ids| ids.0)));
+            while task.is_none() && let Some(range) = ranges.get(usize::try_from(arriving).unwrap()) {
+                task = ledger.range(0, arriving, *range).map(|task| (task, task.ids.0));
+                arriving += 1;
             }
             match step {
                 Step::Settle => {
@@ -159,22 +186,26 @@ proptest! {
                     ledger.snapshot();
                 }
                 Step::Commit => {
-                    let Snapshot { settled, offsets } = ledger.snapshot();
+                    let Snapshot { settled, partitions } = ledger.snapshot();
                     committed.extend(settled.into_iter().copied());
-                    for (_, at, with) in offsets {
-                        (offset, metadata) = (at, with);
+                    for partition in partitions {
+                        (offset, kept) = (partition.offset, partition.progress);
                     }
                     if ledger.committed() == [0] {
                         task = None;
                     }
                 }
-                Step::Restart => {
+                Step::Restart | Step::Expire => {
+                    if matches!(step, Step::Expire) {
+                        offset = 0;
+                    }
                     ledger.revoked(0);
-                    ledger.assigned(0, offset, Some(&metadata));
-                    task = None;
+                    ledger.assigned(0, offset, kept);
+                    (task, arriving) = (None, offset);
                 }
             }
         }
+        prop_assert_eq!(offset, i64::try_from(ranges.len()).unwrap());
         prop_assert_eq!(committed, (1..next).collect::<Vec<_>>());
     }
 }
@@ -191,7 +222,7 @@ fn partitions_are_committed_together() {
     ledger.settled(works[&0], 1, "a");
     let snapshot = ledger.snapshot();
     assert_eq!(snapshot.settled, [&"a", &"c"]);
-    let partitions = snapshot.offsets.iter().map(|(partition, ..)| *partition);
+    let partitions = snapshot.partitions.iter().map(|at| at.partition);
     assert_eq!(partitions.collect::<Vec<_>>(), [0, 2]);
     assert_eq!(ledger.uncommitted(), 2);
 }
