@@ -3,5 +3,6 @@
 #![allow(clippy::panic, reason = "a helper of tests that cannot go on ends the test")]
 
 pub mod cluster;
+pub mod fragile_registry;
 pub mod joongna;
 pub mod loopback;

@@ -1,8 +1,6 @@
 //! The filtered-sum worker against the real Kafka and the real registry: what it writes is right at every moment,
 //! whatever happens to its processes.
 
-#[path = "filtered_sum/registry.rs"]
-mod registry;
 #[path = "filtered_sum/verify.rs"]
 mod verify;
 #[path = "filtered_sum/world.rs"]
@@ -10,10 +8,11 @@ mod world;
 
 use std::time::{Duration, Instant};
 
+use naru_tests::fragile_registry::FragileRegistry;
 use naru_tests::loopback::eventually;
+use naru_worker_core::kafka::consumer::{Error, Event, GroupConsumer};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use registry::FragileRegistry;
 use world::{DEAD, Feed, GROUP, INPUT, World};
 
 const WITHIN: Duration = Duration::from_secs(30);
@@ -252,6 +251,45 @@ fn partitions_that_come_back_are_read_anew() {
     }
     world.check(WITHIN);
     assert!(first.process.is_running());
+}
+
+#[test]
+fn an_outage_of_kafka_only_delays_the_sum() {
+    let mut world = World::new(&FragileRegistry::start(), &["region"]);
+    let workers = ["sum-0", "sum-1"].map(|name| world.worker(name));
+    for seed in 1..=3 {
+        let mut feed = world.feed(seed);
+        let before = world.written();
+        eventually(WITHIN, "the workers commit something", || {
+            feed.batch(&[0, 1, 2], 50);
+            world.written() > before
+        });
+        drop(feed);
+        world.kafka.kill_and_restart();
+    }
+    world.feed(4).batch(&[0, 1, 2], 50);
+    world.check(Duration::from_secs(120));
+    assert!(workers.iter().all(|worker| worker.process.is_running()));
+}
+
+#[test]
+fn a_worker_whose_place_was_taken_starts_over_in_the_same_process() {
+    let world = World::new(&FragileRegistry::start(), &[]);
+    let mut feed = world.feed(1);
+    let worker = world.worker("sum-0");
+    feed.price(0, 5);
+    world.check(WITHIN);
+    let group = GroupConsumer::join(&world.config.kafka, GROUP, "sum-0", INPUT).unwrap();
+    eventually(WITHIN, "the twin has the partitions", || {
+        matches!(group.poll(Duration::from_millis(50)), Ok(Event::Assigned(_)))
+    });
+    // The worker takes its place back.
+    eventually(WITHIN, "the twin is replaced in turn", || {
+        matches!(group.poll(Duration::from_millis(50)), Err(Error::Replaced { .. }))
+    });
+    feed.price(0, 6);
+    world.check(WITHIN);
+    assert!(worker.process.is_running());
 }
 
 #[test]

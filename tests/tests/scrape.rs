@@ -7,6 +7,7 @@ mod world;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use naru_contract::Start;
 use naru_site::Config;
 use naru_tests::loopback::eventually;
 use rand::rngs::StdRng;
@@ -45,7 +46,7 @@ fn every_product_is_written_once_though_workers_are_killed_stopped_and_doubled_a
     let seed = given.unwrap_or_else(rand::random::<u32>).into();
     println!("NARU_SEED={seed}");
     let mut random = StdRng::seed_from_u64(seed);
-    let world = World::new(Config { seed, ..site(400) }, 4);
+    let world = World::with_real_registry(Config { seed, ..site(400) }, 4);
     for plan in [
         json!({"kind": "unavailable", "percent": 10, "times": 2}),
         json!({"kind": "tooManyRequests", "percent": 3, "times": 1, "retryAfterSeconds": 1}),
@@ -327,9 +328,22 @@ fn partitions(world: &World, fetcher: &Worker) -> u32 {
 }
 
 #[test]
+fn a_pattern_that_takes_something_else_for_an_id_plans_nothing() {
+    let mut world = World::new(site(40), 1);
+    // As if the ids were small, and what the pattern finds were a time.
+    world.config.source.start = Start::Id(1);
+    let planner = world.planner();
+    eventually(WITHIN, "readiness names the pattern", || {
+        let reason = planner.ask_when_up(&world.site, "/readyz");
+        reason.contains("the largest id that head.pattern") && reason.contains("is 228000040")
+    });
+    assert_eq!(world.ranges(), []);
+}
+
+#[test]
 fn an_incompatible_schema_keeps_a_fetcher_waiting_with_a_reason() {
-    let mut world = World::new(site(20), 1);
-    let subjects = format!("{}/config", world.registry.contract().url);
+    let mut world = World::with_real_registry(site(20), 1);
+    let subjects = format!("{}/config", world.config.registry.url);
     world
         .site
         .put_json(&subjects, &json!({"compatibility": "BACKWARD"}));

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use apache_avro::writer::datum::GenericDatumWriter;
 use apache_avro::{Schema, types::Value};
 use naru_contract::FilteredSumWorker;
+use naru_tests::fragile_registry::FragileRegistry;
 use naru_tests::loopback::{Kafka, Process, Registry, eventually, free_port};
 use naru_worker_core::avro::{registry, wire};
 use naru_worker_core::kafka::topic;
@@ -18,7 +19,6 @@ use rdkafka::message::{Headers, Message};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use tempfile::TempDir;
 
-use crate::registry::FragileRegistry;
 use crate::verify::{Fact, Row, Truth, check};
 
 pub const INPUT: &str = "items";

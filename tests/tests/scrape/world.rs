@@ -14,6 +14,7 @@ use apache_avro::from_value;
 use apache_avro::reader::datum::GenericDatumReader;
 use naru_contract::{Frontier, Head, Output, Politeness, Retry, ScrapeWorker, Source, Start};
 use naru_site::{Catalog, Config, Plan};
+use naru_tests::fragile_registry::FragileRegistry;
 use naru_tests::loopback::{Kafka, Process, Registry, answers_ok, eventually, free_port};
 use naru_worker_core::avro::wire;
 use serde::Deserialize;
@@ -143,26 +144,43 @@ impl Site {
 
 pub(crate) struct World {
     pub(crate) kafka: Kafka,
-    pub(crate) registry: Registry,
+    _registry: Option<Registry>,
     pub(crate) site: Site,
     pub(crate) config: ScrapeWorker,
     folder: TempDir,
 }
 
 impl World {
-    /// Topics are made and nothing runs.
+    /// Topics are made and nothing runs. With a registry of our own, which starts at once.
     pub(crate) fn new(site: Config, partitions: i32) -> Self {
+        Self::with(
+            Kafka::start(),
+            FragileRegistry::start().contract(),
+            site,
+            partitions,
+        )
+    }
+
+    pub(crate) fn with_real_registry(site: Config, partitions: i32) -> Self {
         let kafka = Kafka::start();
         let registry = Registry::start(&kafka);
+        let contract = registry.contract();
+        Self {
+            _registry: Some(registry),
+            ..Self::with(kafka, contract, site, partitions)
+        }
+    }
+
+    fn with(kafka: Kafka, registry: naru_contract::Registry, site: Config, partitions: i32) -> Self {
         kafka.create_topic(FRONTIER, partitions);
         kafka.create_compacted_topic(HEAD, 1);
         kafka.create_topic(ITEMS, 3);
         kafka.create_topic(DEAD, 1);
         let site = Site::start(site);
-        let config = config(&kafka, &registry, &site);
+        let config = config(&kafka, registry, &site);
         Self {
             kafka,
-            registry,
+            _registry: None,
             site,
             config,
             folder: tempfile::tempdir().unwrap(),
@@ -285,11 +303,11 @@ fn answers(port: u16) -> bool {
     std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
 }
 
-fn config(kafka: &Kafka, registry: &Registry, site: &Site) -> ScrapeWorker {
+fn config(kafka: &Kafka, registry: naru_contract::Registry, site: &Site) -> ScrapeWorker {
     ScrapeWorker {
         job: "test/job".to_owned(),
         kafka: kafka.contract(),
-        registry: registry.contract(),
+        registry,
         source: Source {
             url_template: site.url("/product/{id}"),
             start: Start::Id(site.config.first_id),

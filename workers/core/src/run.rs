@@ -6,6 +6,7 @@
 
 mod admin;
 mod context;
+mod finality;
 mod health;
 mod telemetry;
 

@@ -7,14 +7,11 @@
 //! range's own until all of it is settled, and in the head topic, where whoever finds no offset looks it up.
 
 mod answer;
-mod budget;
 mod charset;
 mod ledger;
 mod metrics;
 mod outcome;
 mod retry;
-mod robots;
-mod share;
 mod site;
 mod work;
 
@@ -22,46 +19,22 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use naru_contract::ScrapeWorker;
-use naru_worker_core::avro::registry::{self, Registry};
-use naru_worker_core::kafka::consumer::{self, GroupConsumer};
-use naru_worker_core::kafka::transaction::{self, TransactionalProducer};
-use naru_worker_core::run::{Context, Session};
+use naru_worker_core::avro::registry::Registry;
+use naru_worker_core::kafka::consumer::GroupConsumer;
+use naru_worker_core::kafka::transaction::TransactionalProducer;
+use naru_worker_core::run::Context;
 use reqwest::Client;
-use snafu::Snafu;
 use tracing::info;
 
-use crate::head_topic;
-use crate::job::{self, FetchJob, JobError};
+use crate::Error;
+use crate::job::{self, FetchJob};
+use crate::polite;
 use metrics::Metrics;
-use site::Site;
+use site::Pages;
 use work::Fetcher;
 
-/// Why a fetcher stopped working.
-#[derive(Debug, Snafu)]
-pub enum FetchError {
-    #[snafu(transparent)]
-    Job { source: JobError },
-    #[snafu(transparent)]
-    Registry { source: registry::Error },
-    #[snafu(transparent)]
-    Consumer { source: consumer::Error },
-    #[snafu(transparent)]
-    Transaction { source: transaction::Error },
-    #[snafu(transparent)]
-    Head { source: head_topic::Error },
-}
-
-impl Session for FetchError {
-    /// Only a spec that cannot work is. An incompatible schema is mended in the registry, and a process that ended
-    /// would only be started again. A place in the group or a transactional id that was taken has this instance's
-    /// own name: after an outage of a broker it may well be that this very process is its own twin.
-    fn is_final(&self) -> bool {
-        matches!(self, Self::Job { .. })
-    }
-}
-
 /// Fetches until the process is to stop.
-pub fn run(config: &ScrapeWorker, context: &Context) -> Result<(), FetchError> {
+pub fn run(config: &ScrapeWorker, context: &Context) -> Result<(), Error> {
     let job = Arc::new(FetchJob::new(config)?);
     let client = job::client(&config.politeness)?;
     let registry = Registry::new(&config.registry)?;
@@ -76,16 +49,16 @@ fn session(
     client: &Client,
     registry: &Registry,
     metrics: &Metrics,
-) -> Result<(), FetchError> {
+) -> Result<(), Error> {
     context.health.beat();
     context
         .health
         .waiting_for("the schema registry to accept the record's schema");
     let subject = format!("{}-value", config.output.topic);
-    let schema_id = context
-        .runtime
-        .block_on(registry.register(&subject, job.schema.json()))?;
-    context.health.beat();
+    let Some(schema_id) = context.wait_for(registry.register(&subject, job.schema.json())) else {
+        return Ok(());
+    };
+    let schema_id = schema_id?;
     context
         .health
         .waiting_for("Kafka to assign partitions of the frontier");
@@ -93,15 +66,10 @@ fn session(
     let transactional_id = format!("{}.{}", frontier.group, context.instance);
     let producer = TransactionalProducer::open(&config.kafka, &transactional_id)?;
     let consumer = GroupConsumer::join(&config.kafka, &frontier.group, &context.instance, &frontier.topic)?;
-    let manners = (&config.politeness, &config.retry);
-    let site = Site::new(
-        Arc::clone(job),
-        schema_id,
-        client.clone(),
-        manners,
-        context.health.clone(),
-        metrics.clone(),
-    );
+    let robots = job.template.site("/robots.txt");
+    let site = polite::Site::new(&config.politeness, client.clone(), robots, context.health.clone());
+    let retry = config.retry.clone();
+    let site = Pages::new(Arc::clone(job), schema_id, site, retry, metrics.clone());
     let mut fetcher = Fetcher::new(config, context, Arc::new(site), metrics.clone(), producer);
     fetcher.work(&consumer)?;
     let started = Instant::now();

@@ -10,7 +10,6 @@ use reqwest::{Client, Url, redirect};
 use snafu::{OptionExt, ResultExt, Snafu, ensure};
 
 const CONNECT: Duration = Duration::from_secs(5);
-const REDIRECTS: usize = 5;
 
 /// Why a job cannot be worked on until its spec is changed.
 #[derive(Debug, Snafu)]
@@ -55,6 +54,8 @@ pub struct FetchJob {
 #[derive(Debug)]
 pub struct PlanJob {
     pub head: Url,
+    /// robots.txt of the head's site.
+    pub robots: Url,
     pub pattern: Regex,
 }
 
@@ -110,17 +111,23 @@ impl PlanJob {
                 expected: "at least 1"
             }
         );
-        Ok(Self { head: url, pattern })
+        let robots = url.join("/robots.txt").context(HeadUrlSnafu { url: &head.url })?;
+        Ok(Self {
+            head: url,
+            robots,
+            pattern,
+        })
     }
 }
 
-/// A client that keeps to the job's manners.
+/// A client that says who it is and waits no longer than the job wants. It follows no redirects: see
+/// [`crate::polite`].
 pub fn client(politeness: &Politeness) -> Result<Client, JobError> {
     Client::builder()
         .user_agent(&politeness.user_agent)
         .connect_timeout(CONNECT)
         .timeout(Duration::from_millis(politeness.request_timeout_ms))
-        .redirect(redirect::Policy::limited(REDIRECTS))
+        .redirect(redirect::Policy::none())
         .build()
         .context(CreateClientSnafu)
 }

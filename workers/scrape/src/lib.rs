@@ -10,8 +10,12 @@
 //! Reading order: [`frontier`], [`plan`], [`fetch`].
 
 mod body;
+mod error;
 pub mod fetch;
 pub mod frontier;
 mod head_topic;
 pub mod job;
 pub mod plan;
+mod polite;
+
+pub use error::Error;

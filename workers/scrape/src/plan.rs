@@ -11,49 +11,24 @@ use std::time::Duration;
 
 use naru_contract::ScrapeWorker;
 use naru_worker_core::backoff::Backoff;
-use naru_worker_core::kafka::topic;
 use naru_worker_core::kafka::transaction::{self, Record, TransactionalProducer};
-use naru_worker_core::run::{Context, Session, chain};
+use naru_worker_core::run::{Context, chain};
 use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
-use reqwest::Client;
-use snafu::Snafu;
 use tracing::{info, warn};
 
+use crate::Error;
 use crate::frontier::Position;
 use crate::head_topic;
-use crate::job::{self, JobError, PlanJob};
+use crate::job::{self, PlanJob};
+use crate::polite::{PLANNER, Site};
 use cut::plan;
+use head::HeadError;
 
 /// Longest pause between two looks after failures.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// Why a planner stopped working.
-#[derive(Debug, Snafu)]
-pub enum PlanError {
-    #[snafu(transparent)]
-    Job { source: JobError },
-    #[snafu(transparent)]
-    Topic { source: topic::Error },
-    #[snafu(transparent)]
-    Transaction { source: transaction::Error },
-    #[snafu(transparent)]
-    Head { source: head_topic::Error },
-}
-
-impl Session for PlanError {
-    fn is_final(&self) -> bool {
-        matches!(
-            self,
-            Self::Job { .. }
-                | Self::Transaction {
-                    source: transaction::Error::Fenced { .. }
-                }
-        )
-    }
-}
-
 /// Plans until the process is to stop.
-pub fn run(config: &ScrapeWorker, context: &Context) -> Result<(), PlanError> {
+pub fn run(config: &ScrapeWorker, context: &Context) -> Result<(), Error> {
     let job = PlanJob::new(config)?;
     let client = job::client(&config.politeness)?;
     let metrics = Metrics {
@@ -76,14 +51,18 @@ pub fn run(config: &ScrapeWorker, context: &Context) -> Result<(), PlanError> {
             .health
             .waiting_for("Kafka to take over from a planner before this one");
         let transactional_id = format!("{}.planner", config.frontier.group);
-        let producer = TransactionalProducer::open(&config.kafka, &transactional_id)?;
+        let producer =
+            TransactionalProducer::open(&config.kafka, &transactional_id).map_err(Error::of_planner)?;
         let position = head_topic::position(config, context)?;
         info!(job = config.job, ?position, "planning");
+        let robots = job.robots.clone();
+        let site = Site::new(&config.politeness, client.clone(), robots, context.health.clone());
+        site.set_part(PLANNER);
         Planner {
             config,
             context,
             job: &job,
-            client: &client,
+            site,
             metrics: &metrics,
             producer,
             position,
@@ -102,19 +81,20 @@ struct Planner<'a> {
     config: &'a ScrapeWorker,
     context: &'a Context,
     job: &'a PlanJob,
-    client: &'a Client,
+    site: Site,
     metrics: &'a Metrics,
     producer: TransactionalProducer,
     position: Option<Position>,
 }
 
 impl Planner<'_> {
-    fn work(mut self) -> Result<(), PlanError> {
+    fn work(mut self) -> Result<(), Error> {
         let every = Duration::from_millis(self.config.source.head.every_ms);
         let mut backoff = Backoff::new(Duration::from_secs(1), LONGEST_PAUSE);
         let mut last_failure = None;
         loop {
-            let pause = match self.context.wait_for(head::newest(self.client, self.job)) {
+            let found = self.context.wait_for(head::newest(&self.site, self.job));
+            let pause = match found.map(|found| found.and_then(|newest| self.check(newest))) {
                 Some(Ok(newest)) => {
                     backoff.reset();
                     if last_failure.take().is_some() {
@@ -144,8 +124,13 @@ impl Planner<'_> {
         }
     }
 
+    fn check(&self, newest: u64) -> Result<u64, HeadError> {
+        let (start, size) = (self.config.source.start, self.config.frontier.range_size);
+        head::check(newest, cut::ranges(self.position, start, newest, size), self.job)
+    }
+
     /// Everything up to `newest`, in as many transactions as it takes.
-    fn publish(&mut self, newest: u64) -> Result<(), PlanError> {
+    fn publish(&mut self, newest: u64) -> Result<(), Error> {
         let config = self.config;
         let partitions = self.producer.partition_count(&config.frontier.topic)?;
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
@@ -172,7 +157,7 @@ impl Planner<'_> {
                     }
                     continue;
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(Error::of_planner(error)),
             }
             let planned = plan
                 .ranges

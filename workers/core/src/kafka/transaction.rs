@@ -32,7 +32,7 @@ pub enum Error {
     /// Nothing of the transaction is or will be visible. Take a new snapshot and try again.
     #[snafu(display("the transaction was aborted: {reason}"))]
     Aborted { reason: String },
-    /// Another producer has taken over the transactional id: this process must end.
+    /// Another producer has taken over the transactional id: this one is of no more use.
     #[snafu(display("a newer instance has taken over transactional id {transactional_id:?}"))]
     Fenced { transactional_id: String },
     /// The producer is of no more use, and whether its last transaction was committed is known only from what

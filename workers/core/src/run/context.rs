@@ -40,7 +40,7 @@ impl Context {
         Self {
             instance,
             stop: CancellationToken::new(),
-            health: Health::new(),
+            health: Health::default(),
             metrics: Metrics::default(),
             runtime,
         }

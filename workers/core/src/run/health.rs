@@ -18,8 +18,8 @@ struct State {
     waiting_for: Option<String>,
 }
 
-impl Health {
-    pub(super) fn new() -> Self {
+impl Default for Health {
+    fn default() -> Self {
         let waiting_for = Some("the worker to start".to_owned());
         Self {
             state: Arc::new(Mutex::new(State {
@@ -28,7 +28,9 @@ impl Health {
             })),
         }
     }
+}
 
+impl Health {
     /// The worker's thread is alive. To be called at least every few seconds.
     pub fn beat(&self) {
         self.with(|state| state.last_beat = Instant::now());
@@ -65,7 +67,7 @@ mod tests {
 
     #[test]
     fn a_worker_that_does_not_beat_for_a_minute_is_stuck() {
-        let health = Health::new();
+        let health = Health::default();
         health.beat();
         assert_eq!(health.stuck_for(Instant::now()), None);
         assert!(
@@ -77,7 +79,7 @@ mod tests {
 
     #[test]
     fn a_worker_is_not_ready_until_it_says_so() {
-        let health = Health::new();
+        let health = Health::default();
         assert!(health.what_is_missing().is_some());
         health.ready();
         assert_eq!(health.what_is_missing(), None);

@@ -44,16 +44,11 @@ impl Session for Error {
     fn is_final(&self) -> bool {
         match self {
             Self::Filter { .. } => true,
-            Self::Registry { source } => {
-                matches!(
-                    source,
-                    registry::Error::Address { .. } | registry::Error::Incompatible { .. }
-                )
-            }
-            Self::Consumer { source } => matches!(source, consumer::Error::Replaced { .. }),
-            Self::Transaction { source } => matches!(source, transaction::Error::Fenced { .. }),
+            Self::Registry { source } => source.is_final(),
+            Self::Topic { source } => source.is_final(),
+            Self::Consumer { source } => source.is_final(),
+            Self::Transaction { source } => source.is_final(),
             Self::Stopping
-            | Self::Topic { .. }
             | Self::Read { .. }
             | Self::Output { .. }
             | Self::Encode { .. }

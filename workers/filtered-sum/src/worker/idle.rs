@@ -6,9 +6,10 @@
 
 use std::time::{Duration, Instant};
 
+use naru_contract::Kafka;
 use naru_worker_core::kafka::consumer::GroupConsumer;
-use naru_worker_core::kafka::topic;
-use rdkafka::consumer::Consumer;
+use naru_worker_core::kafka::{Quiet, topic};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::{Offset, TopicPartitionList};
 use snafu::ResultExt;
@@ -25,6 +26,8 @@ const LOOK: Duration = Duration::from_secs(1);
 pub(super) struct IdlePartitions {
     looked: Instant,
     seen: Vec<(i32, i64)>,
+    /// Reads nothing between two looks. Opened by the first look that needs it.
+    reader: Option<BaseConsumer<Quiet>>,
 }
 
 impl IdlePartitions {
@@ -32,7 +35,16 @@ impl IdlePartitions {
         Self {
             looked: Instant::now(),
             seen: Vec::new(),
+            reader: None,
         }
+    }
+
+    fn reader(&mut self, kafka: &Kafka) -> Result<&BaseConsumer<Quiet>, topic::Error> {
+        let reader = match self.reader.take() {
+            Some(reader) => reader,
+            None => topic::reader(kafka)?,
+        };
+        Ok(self.reader.insert(reader))
     }
 }
 
@@ -53,10 +65,8 @@ impl Worker<'_> {
             .copied()
             .filter(|one| self.idle.seen.contains(one))
             .collect::<Vec<_>>();
-        self.idle = IdlePartitions {
-            looked: Instant::now(),
-            seen: now,
-        };
+        self.idle.looked = Instant::now();
+        self.idle.seen = now;
         for (partition, end) in self.without_records(consumer, &idle)? {
             if let Some(Partition::Active(totals)) =
                 self.owned.as_mut().and_then(|owned| owned.get_mut(&partition))
@@ -70,7 +80,7 @@ impl Worker<'_> {
     /// Those of `partitions` (with the offset that is next) that have no record from there to the end, and that end.
     /// The end is asked for first: a reader that then reaches the end of the log without a record has passed it.
     fn without_records(
-        &self,
+        &mut self,
         consumer: &GroupConsumer,
         partitions: &[(i32, i64)],
     ) -> Result<Vec<(i32, i64)>, Error> {
@@ -97,7 +107,7 @@ impl Worker<'_> {
         if unread.is_empty() {
             return Ok(passed);
         }
-        let reader = topic::reader(&self.config.kafka)?;
+        let reader = self.idle.reader(&self.config.kafka)?;
         reader.assign(&asked).context(ReadSnafu { topic })?;
         let started = Instant::now();
         while !unread.is_empty() && started.elapsed() < LOOK {
@@ -112,6 +122,7 @@ impl Worker<'_> {
                 _ => {}
             }
         }
+        reader.unassign().context(ReadSnafu { topic })?;
         Ok(passed)
     }
 }

@@ -15,6 +15,11 @@ use super::scripts::Script;
 const WITH_LENGTH: &[u8] = b"TAOobUSsLlGgMmV";
 /// A chain of references longer than this is taken for a circle.
 const LONGEST_CHAIN: usize = 8;
+/// Most bytes of memory, roughly, that a value may grow to when its references are followed: a few rows that name each
+/// other many times would stand for more than any machine has.
+const LARGEST: usize = 16 << 20;
+/// What a value costs beside its text.
+const VALUE: usize = 32;
 
 /// The rows of a flight stream.
 #[derive(Debug, Default)]
@@ -80,26 +85,30 @@ impl Flight {
     /// What `value` stands for: itself, unless it is text with a dollar sign. None for what is no data, such as
     /// `"$undefined"` and components.
     pub(super) fn resolve(&self, value: &Value) -> Option<Value> {
-        self.resolve_within(value, LONGEST_CHAIN)
+        self.resolve_within(value, LONGEST_CHAIN, &mut Room { left: LARGEST })
     }
 
-    fn resolve_within(&self, value: &Value, chain: usize) -> Option<Value> {
+    fn resolve_within(&self, value: &Value, chain: usize, room: &mut Room) -> Option<Value> {
         let rest_of_chain = chain.checked_sub(1)?;
         match value {
             Value::String(text) => match text.strip_prefix('$') {
-                None => Some(value.clone()),
-                Some(code) => self.decode(code, rest_of_chain),
+                None => room.copy(value),
+                Some(code) => self.decode(code, rest_of_chain, room),
             },
             Value::Array(items) => {
-                let resolved = |item| self.resolve_within(item, rest_of_chain).unwrap_or(Value::Null);
+                room.take(items.len().saturating_mul(VALUE))?;
+                let resolved = |item| {
+                    self.resolve_within(item, rest_of_chain, room)
+                        .unwrap_or(Value::Null)
+                };
                 Some(Value::Array(items.iter().map(resolved).collect()))
             }
-            other => Some(other.clone()),
+            other => room.copy(other),
         }
     }
 
     /// What the text `$code` stands for.
-    fn decode(&self, code: &str, chain: usize) -> Option<Value> {
+    fn decode(&self, code: &str, chain: usize, room: &mut Room) -> Option<Value> {
         match code.as_bytes().first()? {
             b'$' => Some(Value::from(code)),
             b'D' | b'n' => Some(Value::from(&code[1..])),
@@ -107,17 +116,51 @@ impl Flight {
                 let mut path = code.split(':');
                 let id = hexadecimal(path.next()?.as_bytes())?;
                 match self.by_id.get(&id)? {
-                    Row::Text(text) => Some(Value::from(text.as_str())),
+                    Row::Text(text) => {
+                        room.take(text.len())?;
+                        Some(Value::from(text.as_str()))
+                    }
                     Row::Json(position) => {
                         let row = self.rows.get(*position)?;
                         let target = path.try_fold(row, |value, key| match value {
                             Value::Array(items) => items.get(key.parse::<usize>().ok()?),
                             other => other.get(key),
                         })?;
-                        self.resolve_within(target, chain)
+                        self.resolve_within(target, chain, room)
                     }
                 }
             }
+        }
+    }
+}
+
+/// What is left of [`LARGEST`]. Once something does not fit, nothing more does.
+struct Room {
+    left: usize,
+}
+
+impl Room {
+    fn take(&mut self, size: usize) -> Option<()> {
+        let left = self.left.checked_sub(size);
+        self.left = left.unwrap_or(0);
+        left.filter(|left| *left > 0).map(|_| ())
+    }
+
+    fn copy(&mut self, value: &Value) -> Option<Value> {
+        self.take_all(value)?;
+        Some(value.clone())
+    }
+
+    fn take_all(&mut self, value: &Value) -> Option<()> {
+        self.take(VALUE)?;
+        match value {
+            Value::String(text) => self.take(text.len()),
+            Value::Array(items) => items.iter().try_for_each(|item| self.take_all(item)),
+            Value::Object(fields) => fields.iter().try_for_each(|(name, value)| {
+                self.take(name.len())?;
+                self.take_all(value)
+            }),
+            _ => Some(()),
         }
     }
 }
@@ -174,6 +217,25 @@ mod tests {
             );
             assert_eq!(flight.resolve(&json!("$29")), Some(json!(text)));
         }
+    }
+
+    #[test]
+    fn rows_that_name_each_other_many_times_do_not_grow_without_bound() {
+        let row = |number: u32| {
+            let references = vec![format!("${:x}", number + 1); 1_000];
+            format!("{number:x}:{}\n", json!(references))
+        };
+        let stream = (1..=4).map(row).collect::<String>() + "5:\"leaf\"\n6:[\"$5\",\"$5\"]\n";
+        let flight = flight(&stream, 100_000);
+        let values = |value: &Value| {
+            fn count(value: &Value) -> usize {
+                1 + value.as_array().map_or(0, |items| items.iter().map(count).sum())
+            }
+            count(value)
+        };
+        let grown = flight.resolve(&json!("$1")).unwrap();
+        assert!(values(&grown) <= 2 * LARGEST / VALUE, "{}", values(&grown));
+        assert_eq!(flight.resolve(&json!("$6")), Some(json!(["leaf", "leaf"])));
     }
 
     #[test]

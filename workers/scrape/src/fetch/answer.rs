@@ -1,8 +1,5 @@
 //! What a page's answer means, before its content is looked at.
 
-use std::time::Duration;
-
-use jiff::{Timestamp, fmt::rfc2822};
 use reqwest::StatusCode;
 
 /// Texts of pages that sites show instead of the page to who asks too much.
@@ -36,17 +33,6 @@ pub(super) fn meaning(status: StatusCode) -> Meaning {
         401 | 403 | 408 | 409 | 421 | 423 | 425 | 429 | 500..=599 => Meaning::TryAgain,
         _ => Meaning::GiveUp,
     }
-}
-
-/// How long `Retry-After` asks to wait: seconds, or a date.
-pub(super) fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
-    let value = value.trim();
-    if let Ok(seconds) = value.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = rfc2822::parse(value).ok()?.timestamp();
-    // A date that has passed asks for no wait.
-    Some(Duration::try_from(date.duration_since(now)).unwrap_or(Duration::ZERO))
 }
 
 /// Why a page on which a required field is missing is not taken for what the site has to say about the product, if
@@ -86,25 +72,6 @@ mod tests {
                 meaning(StatusCode::from_u16(status).unwrap()),
                 expected,
                 "{status}"
-            );
-        }
-    }
-
-    #[test]
-    fn retry_after_is_seconds_or_a_date() {
-        let now: Timestamp = "2026-11-21T10:00:00Z".parse().unwrap();
-        for (value, expected) in [
-            ("7", Some(7)),
-            (" 0 ", Some(0)),
-            ("Sat, 21 Nov 2026 10:01:40 GMT", Some(100)),
-            ("Sat, 21 Nov 2026 09:00:00 GMT", Some(0)),
-            ("soon", None),
-            ("-5", None),
-        ] {
-            assert_eq!(
-                retry_after(value, now),
-                expected.map(Duration::from_secs),
-                "{value:?}"
             );
         }
     }

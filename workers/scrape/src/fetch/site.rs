@@ -1,43 +1,34 @@
 //! One page after another, each to its end: a record, a dead letter, or gone.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use jiff::Timestamp;
-use naru_contract::{Politeness, Retry};
+use naru_contract::Retry;
 use naru_rules::extract::{Missing, Value};
 use naru_worker_core::avro::wire;
 use naru_worker_core::kafka::config::MAX_RECORD_BYTES;
-use naru_worker_core::run::Health;
-use reqwest::{Client, Response, Url, header};
+use reqwest::{Url, header};
 use tracing::debug;
 
-use super::answer::{Meaning, doubt, meaning, retry_after};
-use super::budget::Budget;
+use super::answer::{Meaning, doubt, meaning};
 use super::charset;
 use super::metrics::Metrics;
 use super::outcome::{Outcome, Settled};
 use super::retry;
-use super::robots::Robots;
-use super::share::share;
-use crate::body::{self, BodyError, cause};
+use crate::body::{self, BodyError};
 use crate::job::FetchJob;
+use crate::polite::{self, Answer, fetcher};
 
 /// Largest body of a page after decompression, bytes.
 const LARGEST: usize = 8 << 20;
-/// How often in a row an answer with `Retry-After` does not count as a failure of the page.
+/// How often an answer by which the site wants to be left alone does not count as a failure of the page.
 const FREE_WAITS: u32 = 10;
 
-/// The site, as one fetcher asks it.
-pub(super) struct Site {
+/// The pages of the site, as one fetcher asks for them.
+pub(super) struct Pages {
     job: Arc<FetchJob>,
     schema_id: u32,
-    client: Client,
-    politeness: Politeness,
+    site: polite::Site,
     retry: Retry,
-    robots: Option<Robots>,
-    budget: Budget,
-    health: Health,
     metrics: Metrics,
 }
 
@@ -45,54 +36,39 @@ pub(super) struct Site {
 enum Trouble {
     /// Another attempt may help.
     Passing(String),
-    /// The site says when to ask again; it has been held until then.
+    /// The site wants to be left alone for a while, and will be.
     Held(String),
 }
 
-impl Site {
+impl Pages {
     pub(super) fn new(
         job: Arc<FetchJob>,
         schema_id: u32,
-        client: Client,
-        manners: (&Politeness, &Retry),
-        health: Health,
+        site: polite::Site,
+        retry: Retry,
         metrics: Metrics,
     ) -> Self {
-        let (politeness, retry) = (manners.0.clone(), manners.1.clone());
-        let robots = politeness
-            .respect_robots
-            .then(|| Robots::new(job.template.site("/robots.txt"), &politeness.user_agent));
         Self {
             job,
             schema_id,
-            client,
-            politeness,
+            site,
             retry,
-            robots,
-            budget: Budget::new(),
-            health,
             metrics,
         }
     }
 
-    /// To be called when partitions come or go, and now and then, as robots.txt may change.
+    /// To be called when partitions come or go.
     pub(super) fn set_part(&self, assigned: usize, all: usize) {
-        let crawl_delay = self.robots.as_ref().map(Robots::delay).unwrap_or_default();
-        self.budget
-            .set_share(share(&self.politeness, crawl_delay, assigned, all));
+        self.site.set_part(fetcher(assigned, all));
         self.metrics
             .requests_under_way
-            .set(self.budget.under_way().into());
+            .set(self.site.requests_under_way().into());
     }
 
     /// Asks for page `id`, as often and as late as it takes. Safe to cancel.
     pub(super) async fn settle(&self, id: u64) -> Settled {
         let url = self.job.template.url(id);
-        if let Some(robots) = &self.robots
-            && !robots
-                .allows(&self.client, &self.budget, &self.health, &url)
-                .await
-        {
+        if !self.site.allows(&url).await {
             let reason = "robots.txt disallows the page".to_owned();
             return Settled {
                 id,
@@ -151,12 +127,15 @@ impl Site {
     }
 
     async fn attempt(&self, url: &Url) -> Result<Outcome, Trouble> {
-        let permit = self.budget.admit().await;
-        let passing = |error: &reqwest::Error| Trouble::Passing(cause(error));
-        let response = self.client.get(url.clone()).send().await.map_err(|error| {
+        let answer = self.site.get(url).await.map_err(|error| {
             self.metrics.count_answer(None);
-            passing(&error)
+            Trouble::Passing(error.to_string())
         })?;
+        let Answer {
+            response,
+            held,
+            permit,
+        } = answer;
         let status = response.status();
         self.metrics.count_answer(Some(status));
         match meaning(status) {
@@ -169,12 +148,10 @@ impl Site {
             }
             Meaning::TryAgain => {
                 let reason = format!("the site answered {status}");
-                return Err(match wait(&response) {
-                    Some(time) => {
-                        self.budget.hold(time);
-                        Trouble::Held(reason)
-                    }
-                    None => Trouble::Passing(reason),
+                return Err(if held {
+                    Trouble::Held(reason)
+                } else {
+                    Trouble::Passing(reason)
                 });
             }
         }
@@ -245,11 +222,4 @@ impl Site {
             value,
         })
     }
-}
-
-fn wait(response: &Response) -> Option<Duration> {
-    retry_after(
-        response.headers().get(header::RETRY_AFTER)?.to_str().ok()?,
-        Timestamp::now(),
-    )
 }

@@ -16,11 +16,11 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
-use super::FetchError;
 use super::ledger::{Ledger, Task, WorkId};
 use super::metrics::Metrics;
 use super::outcome::{Settled, unreadable};
-use super::site::Site;
+use super::site::Pages;
+use crate::Error;
 use crate::frontier::{Progress, Range, RangeError};
 use crate::head_topic;
 
@@ -54,7 +54,7 @@ impl News {
 pub(super) struct Fetcher<'a> {
     config: &'a ScrapeWorker,
     context: &'a Context,
-    site: Arc<Site>,
+    site: Arc<Pages>,
     metrics: Metrics,
     producer: TransactionalProducer,
     ledger: Ledger<News>,
@@ -73,7 +73,7 @@ impl<'a> Fetcher<'a> {
     pub(super) fn new(
         config: &'a ScrapeWorker,
         context: &'a Context,
-        site: Arc<Site>,
+        site: Arc<Pages>,
         metrics: Metrics,
         producer: TransactionalProducer,
     ) -> Self {
@@ -97,7 +97,7 @@ impl<'a> Fetcher<'a> {
     }
 
     /// Until the process is to stop or a new session is needed.
-    pub(super) fn work(&mut self, consumer: &GroupConsumer) -> Result<(), FetchError> {
+    pub(super) fn work(&mut self, consumer: &GroupConsumer) -> Result<(), Error> {
         let mut all = usize::try_from(consumer.partition_count()?).unwrap_or_default();
         let mut counted = Instant::now();
         while !self.context.stop.is_cancelled() {
@@ -131,7 +131,7 @@ impl<'a> Fetcher<'a> {
         self.commit(consumer)
     }
 
-    fn assigned(&mut self, assigned: &[Assigned]) -> Result<(), FetchError> {
+    fn assigned(&mut self, assigned: &[Assigned]) -> Result<(), Error> {
         let expired = assigned.iter().filter(|one| one.metadata.is_none());
         let expired = expired.map(|one| one.partition).collect::<Vec<_>>();
         let mut kept = match &expired[..] {
@@ -172,7 +172,7 @@ impl<'a> Fetcher<'a> {
         Ok(())
     }
 
-    fn revoked(&mut self, consumer: &GroupConsumer, revoked: &Revoked) -> Result<(), FetchError> {
+    fn revoked(&mut self, consumer: &GroupConsumer, revoked: &Revoked) -> Result<(), Error> {
         if !revoked.lost {
             // So that the next owner need not fetch it again; it is no loss when this does not succeed.
             self.collect();
@@ -198,7 +198,7 @@ impl<'a> Fetcher<'a> {
         partition: i32,
         offset: i64,
         value: &[u8],
-    ) -> Result<(), FetchError> {
+    ) -> Result<(), Error> {
         if self.ledger.is_busy(partition) {
             self.early
                 .entry(partition)
@@ -223,7 +223,7 @@ impl<'a> Fetcher<'a> {
     }
 
     /// The partition's range is done and committed.
-    fn take_up_next(&mut self, consumer: &GroupConsumer, partition: i32) -> Result<(), FetchError> {
+    fn take_up_next(&mut self, consumer: &GroupConsumer, partition: i32) -> Result<(), Error> {
         self.tasks.remove(&partition);
         while let Some((offset, value)) = self.early.get_mut(&partition).and_then(VecDeque::pop_front) {
             if self.take_up(partition, offset, &value) {
@@ -288,7 +288,7 @@ impl<'a> Fetcher<'a> {
     }
 
     /// Commits all news. When the transaction is aborted, they stay for the next one.
-    fn commit(&mut self, consumer: &GroupConsumer) -> Result<(), FetchError> {
+    fn commit(&mut self, consumer: &GroupConsumer) -> Result<(), Error> {
         let snapshot = self.ledger.snapshot();
         if snapshot.partitions.is_empty() {
             return Ok(());

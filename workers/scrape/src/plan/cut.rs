@@ -27,16 +27,8 @@ pub(super) fn plan(
     range_size: u64,
     partitions: i32,
 ) -> Option<Plan> {
-    let after_newest = newest.saturating_add(1);
     let Some(position) = position else {
-        let next_id = match start {
-            Start::Latest => after_newest,
-            Start::Id(id) => id,
-        };
-        let first = Position {
-            next_id,
-            next_partition: 0,
-        };
+        let first = first(start, newest);
         // Also without a range: a restart must not take a later head for the first.
         let nothing_yet = Plan {
             ranges: Vec::new(),
@@ -46,6 +38,27 @@ pub(super) fn plan(
         return Some(cut(first, newest, range_size, partitions).unwrap_or(nothing_yet));
     };
     cut(position, newest, range_size, partitions)
+}
+
+/// How many ranges it takes to plan everything up to `newest`.
+pub(super) fn ranges(position: Option<Position>, start: Start, newest: u64, range_size: u64) -> u64 {
+    let Position { next_id, .. } = position.unwrap_or_else(|| first(start, newest));
+    newest
+        .saturating_add(1)
+        .saturating_sub(next_id)
+        .div_ceil(range_size)
+}
+
+/// Where a planner begins that never ran.
+fn first(start: Start, newest: u64) -> Position {
+    let next_id = match start {
+        Start::Latest => newest.saturating_add(1),
+        Start::Id(id) => id,
+    };
+    Position {
+        next_id,
+        next_partition: 0,
+    }
 }
 
 fn cut(position: Position, newest: u64, range_size: u64, partitions: i32) -> Option<Plan> {
@@ -119,6 +132,26 @@ mod tests {
     }
 
     #[test]
+    fn it_is_known_beforehand_how_many_ranges_a_head_brings() {
+        for (position, start, newest, expected) in [
+            (at(101, 0), Start::Latest, 350, 3),
+            (at(101, 0), Start::Latest, 100, 0),
+            (at(101, 0), Start::Latest, 20, 0),
+            (None, Start::Latest, 350, 0),
+            (None, Start::Id(300), 350, 1),
+            (
+                at(228_000_001, 0),
+                Start::Latest,
+                1_763_733_600_000,
+                17_635_056_000,
+            ),
+        ] {
+            assert_eq!(ranges(position, start, newest, 100), expected, "{newest}");
+        }
+        assert_eq!(ranges(at(0, 0), Start::Latest, u64::MAX, 1), u64::MAX);
+    }
+
+    #[test]
     fn a_head_that_stands_still_or_shrinks_changes_nothing() {
         assert_eq!(plan(at(351, 0), Start::Id(1), 350, 100, 3), None);
         assert_eq!(plan(at(351, 0), Start::Id(1), 20, 100, 3), None);
@@ -158,6 +191,7 @@ mod tests {
             }
             let newest = heads.iter().max().copied().unwrap_or(0);
             prop_assert_eq!(next, start.max(newest + 1));
+            prop_assert_eq!(ranges(position, Start::Latest, newest, range_size), 0);
         }
     }
 }

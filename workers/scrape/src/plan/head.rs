@@ -4,13 +4,13 @@ use std::io::Read;
 use std::sync::LazyLock;
 
 use flate2::read::MultiGzDecoder;
-use naru_worker_core::backoff::Backoff;
 use regex::Regex;
-use reqwest::{Client, StatusCode, Url};
+use reqwest::{StatusCode, Url};
 use snafu::{OptionExt, ResultExt, Snafu, ensure};
 
-use crate::body::{self, BodyError, cause};
+use crate::body::{self, BodyError};
 use crate::job::PlanJob;
+use crate::polite::{Answer, AskError, Site};
 
 /// Largest document, compressed and not, bytes. The sitemap protocol's own limit is 50 MB.
 const LARGEST: usize = 52_428_800;
@@ -19,8 +19,10 @@ const MOST_SITEMAPS: usize = 50;
 
 #[derive(Debug, Snafu)]
 pub(super) enum HeadError {
-    #[snafu(display("unable to fetch {url}: {}", cause(source)))]
-    Fetch { source: reqwest::Error, url: Url },
+    #[snafu(display("robots.txt disallows {url}, where head.url leads"))]
+    Disallowed { url: Url },
+    #[snafu(display("unable to fetch {url}"))]
+    Fetch { source: AskError, url: Url },
     #[snafu(display("{url} was answered with status {status}"))]
     Status { status: StatusCode, url: Url },
     #[snafu(display("unable to read {url}"))]
@@ -31,23 +33,32 @@ pub(super) enum HeadError {
     Bomb { url: Url },
     #[snafu(display("head.pattern {pattern:?} matches no id in {url}"))]
     NoMatch { pattern: String, url: Url },
+    #[snafu(display(
+        "the largest id that head.pattern {pattern:?} finds is {newest}, {ranges} ranges after what is planned so far, \
+         expected at most {MOST_RANGES}: does it match something that is no id? If it does not, let the job start at \
+         a later id or have larger ranges"
+    ))]
+    Leap {
+        pattern: String,
+        newest: u64,
+        ranges: u64,
+    },
 }
+
+/// Most ranges that one look at the head may bring: at a polite two pages a second, more than half a year's work. What
+/// a pattern takes for an id by mistake, such as a time, is far beyond.
+const MOST_RANGES: u64 = 1_000_000;
 
 static SITEMAP: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"<loc>\s*([^<\s]+)\s*</loc>").expect("it is a regular expression"));
 
 /// The newest id that the head document, or a sitemap that it lists, names.
-pub(super) async fn newest(client: &Client, job: &PlanJob) -> Result<u64, HeadError> {
-    let document = fetch(client, &job.head).await?;
+pub(super) async fn newest(site: &Site, job: &PlanJob) -> Result<u64, HeadError> {
+    let document = fetch(site, &job.head).await?;
     let mut newest = largest(&job.pattern, &document);
     if document.contains("<sitemapindex") {
-        let mut pause = Backoff::new(
-            std::time::Duration::from_millis(200),
-            std::time::Duration::from_millis(200),
-        );
         for url in sitemaps(&document, &job.head) {
-            tokio::time::sleep(pause.next_delay()).await;
-            newest = newest.max(largest(&job.pattern, &fetch(client, &url).await?));
+            newest = newest.max(largest(&job.pattern, &fetch(site, &url).await?));
         }
     }
     newest.context(NoMatchSnafu {
@@ -56,12 +67,28 @@ pub(super) async fn newest(client: &Client, job: &PlanJob) -> Result<u64, HeadEr
     })
 }
 
-async fn fetch(client: &Client, url: &Url) -> Result<String, HeadError> {
-    let response = client
-        .get(url.clone())
-        .send()
-        .await
-        .context(FetchSnafu { url: url.clone() })?;
+/// Refuses a head so far away that it is hardly an id.
+pub(super) fn check(newest: u64, ranges: u64, job: &PlanJob) -> Result<u64, HeadError> {
+    let pattern = job.pattern.as_str();
+    ensure!(
+        ranges <= MOST_RANGES,
+        LeapSnafu {
+            pattern,
+            newest,
+            ranges
+        }
+    );
+    Ok(newest)
+}
+
+async fn fetch(site: &Site, url: &Url) -> Result<String, HeadError> {
+    ensure!(site.allows(url).await, DisallowedSnafu { url: url.clone() });
+    // The permit is kept until the body is read.
+    let Answer {
+        response,
+        permit: _permit,
+        ..
+    } = site.get(url).await.context(FetchSnafu { url: url.clone() })?;
     let status = response.status();
     ensure!(
         status.is_success(),

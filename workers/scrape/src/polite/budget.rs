@@ -3,6 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use naru_worker_core::backoff::Backoff;
 use tokio::sync::{Mutex as AsyncMutex, Notify};
 use tokio::time::{Instant, sleep_until};
 
@@ -10,6 +11,9 @@ use super::share::Share;
 
 /// Longest time that a site can keep us from asking at all.
 const LONGEST_HOLD: Duration = Duration::from_secs(600);
+/// How long a site is left alone that wants it and does not say for how long, at first and at most.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// The limits of one fetcher, for all its requests to one site.
 pub(super) struct Budget {
@@ -25,10 +29,11 @@ struct State {
     share: Share,
     under_way: u32,
     held_until: Instant,
+    pauses: Backoff,
 }
 
 /// A request under way.
-pub(super) struct Permit<'a> {
+pub(crate) struct Permit<'a> {
     budget: &'a Budget,
 }
 
@@ -45,6 +50,7 @@ impl Budget {
                 share,
                 under_way: 0,
                 held_until: now,
+                pauses: Backoff::new(FIRST_PAUSE, LONGEST_PAUSE),
             }),
             freed: Notify::new(),
             changed: Notify::new(),
@@ -54,7 +60,9 @@ impl Budget {
     }
 
     pub(super) fn set_share(&self, share: Share) {
-        self.state().share = share;
+        if std::mem::replace(&mut self.state().share, share) == share {
+            return;
+        }
         self.freed.notify_waiters();
         self.changed.notify_waiters();
     }
@@ -66,6 +74,27 @@ impl Budget {
         state.held_until = state.held_until.max(until);
         drop(state);
         self.changed.notify_waiters();
+    }
+
+    /// As [`Self::hold`], for a time that grows as long as the site refuses what is asked after it.
+    pub(super) fn back_off(&self) {
+        let time = {
+            let mut state = self.state();
+            // Those that were under way with the first that was refused say nothing new.
+            if Instant::now() < state.held_until {
+                return;
+            }
+            state.pauses.next_delay()
+        };
+        self.hold(time);
+    }
+
+    /// The site answers as it should.
+    pub(super) fn answered(&self) {
+        let mut state = self.state();
+        if Instant::now() >= state.held_until {
+            state.pauses.reset();
+        }
     }
 
     /// Waits until one more request may start. Safe to cancel.
@@ -191,6 +220,26 @@ mod tests {
         tokio::time::sleep(Duration::from_millis(500)).await;
         budget.set_share(share(2, 10));
         assert_eq!(waiting.await.unwrap(), [1_000, 1_010, 1_050]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_site_that_refuses_again_and_again_is_left_alone_for_longer_and_longer() {
+        let budget = Arc::new(Budget::new());
+        budget.set_share(share(10, 1));
+        for longest in [1_000, 2_000, 4_000] {
+            for _ in 0..5 {
+                budget.back_off();
+            }
+            budget.answered();
+            let waited = starts(&budget, 1).await[0];
+            assert!(
+                (longest / 2..=longest).contains(&waited),
+                "{waited} ms of {longest}"
+            );
+        }
+        budget.answered();
+        budget.back_off();
+        assert!(starts(&budget, 1).await[0] <= 1_000);
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,4 +1,5 @@
-//! A schema registry that can be made to fail: the real one cannot be taken away and given back on the same port.
+//! A schema registry that starts at once, and can be made to fail: the real one cannot be taken away and given back on
+//! the same port.
 
 #![allow(unreachable_pub, clippy::unwrap_used, reason = "a module of tests")]
 
