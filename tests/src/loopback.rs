@@ -164,9 +164,15 @@ impl Kafka {
             .expect("the configuration is valid");
         let mut asked = TopicPartitionList::new();
         asked.add_partition(topic, partition);
-        let answer = consumer
-            .committed_offsets(asked, Duration::from_secs(10))
-            .expect("the broker answers");
+        let mut answer = None;
+        // A broker that has just started finds the group's coordinator only after a while.
+        eventually(Duration::from_secs(30), "the group's coordinator answers", || {
+            answer = consumer
+                .committed_offsets(asked.clone(), Duration::from_secs(10))
+                .ok();
+            answer.is_some()
+        });
+        let answer = answer.expect("it has answered");
         let found = answer.find_partition(topic, partition).expect("it was asked for");
         match found.offset() {
             Offset::Offset(offset) => Some((offset, found.metadata().to_owned())),
