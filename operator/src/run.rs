@@ -70,7 +70,8 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), Erro
     });
 
     let server = Server::start(&context.settings, &gates, &context.metrics).await?;
-    let work = || work::work(context, gates, stop.clone());
+    // On the heap: it is large.
+    let work = || Box::pin(work::work(context, gates, stop.clone()));
     let outcome = match elector {
         Some(elector) => elector.lead(stop.clone(), work).await.context(ElectionSnafu),
         None => {
