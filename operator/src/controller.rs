@@ -2,30 +2,49 @@
 
 pub mod apply;
 pub mod backoff;
-mod error;
+pub mod conditions;
+pub mod drift;
+pub mod error;
+#[cfg(test)]
+pub(crate) mod fake;
+pub mod live;
+pub mod message;
+pub mod pace;
 pub mod report;
 pub mod status;
 
 use std::{fmt::Debug, sync::Arc};
 
 use futures::{StreamExt, future::BoxFuture};
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
 use kube::{
     Api, Client, Resource,
     core::{DeserializeGuard, NamespaceResourceScope},
-    runtime::{Config, Controller, controller::Action, events::Recorder, reflector::Store, watcher},
+    runtime::{
+        Config, Controller,
+        controller::Action,
+        events::{Recorder, Reporter},
+        reflector::{ObjectRef, Store},
+        watcher,
+    },
 };
 use serde::de::DeserializeOwned;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 pub use self::error::Error;
+use self::{
+    live::{Bells, Live},
+    pace::Pace,
+};
 use crate::{
     admin::Gates,
     connect, kafka,
+    leader::Fence,
     metrics::{Metrics, Object},
     registry::Registries,
     settings::Settings,
-    sink_connector::restarts::Restarts,
 };
 
 /// Resources of one kind that are worked on at once.
@@ -40,9 +59,51 @@ pub struct Context {
     pub registries: Arc<Registries>,
     pub connects: Arc<connect::Clusters>,
     pub recorder: Recorder,
+    /// What the resources own.
+    pub live: Arc<Live>,
+    pub written: Arc<status::Written>,
     pub failures: Arc<backoff::Failures>,
-    pub restarts: Arc<Restarts>,
+    /// Restarts of failed tasks, by connector.
+    pub restarts: Arc<Pace>,
+    /// Repairs of what somebody else changed, by child.
+    pub repairs: Arc<Pace>,
     pub metrics: Arc<Metrics>,
+}
+
+impl Context {
+    /// That knows nothing yet. What is asked of Kafka, registries and Connect is counted, and changed only while the
+    /// fence holds, as `client` does it for the API server.
+    pub fn new(
+        client: Client,
+        http: reqwest::Client,
+        fence: Fence,
+        metrics: Arc<Metrics>,
+        settings: Settings,
+    ) -> Self {
+        let external = || metrics.external.clone();
+        let reporter = Reporter {
+            controller: "naru-operator".to_owned(),
+            instance: None,
+        };
+        Self {
+            recorder: Recorder::new(client.clone(), reporter),
+            client,
+            settings: Arc::new(settings),
+            kafka: Arc::new(
+                kafka::Clusters::default()
+                    .counted(external())
+                    .behind(fence.clone()),
+            ),
+            registries: Arc::new(Registries::new(http.clone()).counted(external())),
+            connects: Arc::new(connect::Clusters::new(http).counted(external()).behind(fence)),
+            live: Arc::default(),
+            written: Arc::default(),
+            failures: Arc::default(),
+            restarts: Arc::default(),
+            repairs: Arc::default(),
+            metrics,
+        }
+    }
 }
 
 /// A stored object, which this version of the types may not be able to read: one such object must not stop the
@@ -73,6 +134,47 @@ where
 {
     Controller::new(watched(client, settings), watcher::Config::default())
         .with_config(Config::default().concurrency(CONCURRENCY))
+}
+
+/// The same, for a kind that owns workers: `woken` names resources of which something has changed.
+pub fn of_workers<K>(
+    client: &Client,
+    settings: &Settings,
+    woken: mpsc::Receiver<(String, String)>,
+) -> Controller<Guarded<K>>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static,
+{
+    let woken = futures::stream::unfold(woken, |mut woken| async {
+        let (namespace, name) = woken.recv().await?;
+        Some((ObjectRef::<Guarded<K>>::new(&name).within(&namespace), woken))
+    });
+    of(client, settings).reconcile_on(woken)
+}
+
+/// Follows what the resources own, until `stop`.
+pub async fn follow(context: &Context, bells: &Bells, stop: &CancellationToken) {
+    let (client, settings, live) = (&context.client, &context.settings, &context.live);
+    tokio::join!(
+        live::follow(
+            &live.deployments,
+            watched::<Deployment>(client, settings),
+            bells,
+            stop
+        ),
+        live::follow(
+            &live.config_maps,
+            watched::<ConfigMap>(client, settings),
+            bells,
+            stop
+        ),
+    );
 }
 
 /// Opens the kind's gate once its objects are known.

@@ -2,24 +2,21 @@
 
 mod build;
 mod fields;
+#[cfg(test)]
+mod tests;
 mod validate;
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
-use kube::{core::object::HasStatus, runtime::controller::Action};
-use naru_api::{FilteredSum, FilteredSumStatus, condition::reason};
+use kube::{ResourceExt, core::object::HasStatus, runtime::controller::Action};
+use naru_api::{FilteredSum, condition::reason};
 
 pub use self::validate::{ValidFilteredSum, validate};
 use crate::{
-    controller::{
-        Context, Error, apply, report,
-        status::{self, Conditions, Readiness},
-    },
+    controller::{Context, Error},
     endpoint::Freshness,
-    kafka::TopicSpec,
-    worker::{ready_replicas, replicas},
+    names::Names,
+    worker::{Crew, Pass},
 };
 
 pub const KIND: &str = "FilteredSum";
@@ -30,36 +27,44 @@ pub struct Referred {
     pub input_partitions: i32,
 }
 
-/// What a FilteredSum should have.
-#[derive(Debug)]
-pub struct Children {
-    pub topics: Vec<TopicSpec>,
-    pub config_map: ConfigMap,
-    pub workers: Deployment,
-}
-
-/// What it has after a pass.
-struct Applied {
-    workers: Deployment,
-    input_partitions: i32,
-}
-
 /// One pass over a FilteredSum.
 pub async fn reconcile(sum: Arc<FilteredSum>, context: Arc<Context>) -> Result<Action, Error> {
-    let outcome = converge(&sum, &context).await;
-    write_status(&sum, &context, outcome.as_ref()).await?;
-    outcome.map(|_| report::succeeded(&context, KIND, &*sum, context.settings.resync))
+    let mut pass = Pass::begin(&context, KIND, &*sum, crew(&sum)).await?;
+    let mut referred = None;
+    let outcome = converge(&sum, &context, &mut pass, &mut referred).await;
+    pass.end(outcome, |status, workers| {
+        status.replicas = workers.or(status.replicas);
+        if let Some(Referred { input_partitions }) = referred {
+            status.max_replicas = Some(sum.spec.scaling.max_replicas.min(input_partitions));
+        }
+        &mut status.last_good_revision
+    })
+    .await
 }
 
-async fn converge(sum: &FilteredSum, context: &Context) -> Result<Applied, Error> {
-    let valid = validate(&context.settings, sum)?;
+async fn converge(
+    sum: &FilteredSum,
+    context: &Context,
+    pass: &mut Pass<'_, FilteredSum>,
+    found: &mut Option<Referred>,
+) -> Result<(), Error> {
+    let valid = validate(&context.settings, sum);
+    if sum.spec.suspend {
+        pass.suspend().await?;
+        return valid.map(drop);
+    }
+    let valid = valid?;
+    let workers = build::build(&context.settings, &valid);
+    pass.declare(&workers);
     let freshness = Freshness::of(
         sum.metadata.generation,
         sum.status().and_then(|status| status.observed_generation),
     );
     let referred = dereference(context, &valid, freshness).await?;
-    let children = build::build(&context.settings, &valid, referred);
-    apply(context, &valid, referred, &children, freshness).await
+    create_topics(context, &valid, referred, freshness).await?;
+    pass.apply(&workers).await?;
+    *found = Some(referred);
+    Ok(())
 }
 
 async fn dereference(
@@ -88,16 +93,15 @@ async fn dereference(
     }
 }
 
-async fn apply(
+async fn create_topics(
     context: &Context,
     sum: &ValidFilteredSum,
     referred: Referred,
-    children: &Children,
     freshness: Freshness,
-) -> Result<Applied, Error> {
+) -> Result<(), Error> {
     let kafka = context.kafka.get(&sum.document.kafka.bootstrap_servers)?;
-    for topic in &children.topics {
-        let partitions = kafka.ensure(topic, freshness).await?.partitions;
+    for topic in build::topics(sum, referred) {
+        let partitions = kafka.ensure(&topic, freshness).await?.partitions;
         if partitions < topic.partitions {
             return Err(Error::dependency(
                 reason::TOPIC_TOO_SMALL,
@@ -108,61 +112,21 @@ async fn apply(
             ));
         }
     }
-    let namespace = &sum.parent.namespace;
-    apply::apply(&context.client, namespace, &children.config_map).await?;
-    let workers = apply::apply(&context.client, namespace, &children.workers).await?;
-    Ok(Applied {
-        workers,
-        input_partitions: referred.input_partitions,
-    })
+    Ok(())
 }
 
-async fn write_status(
-    sum: &FilteredSum,
-    context: &Context,
-    outcome: Result<&Applied, &Error>,
-) -> Result<(), Error> {
-    let before = sum.status().cloned().unwrap_or_default();
-    let generation = sum.metadata.generation;
-    let ready = outcome.map(readiness);
-    let conditions = status::conditions(
-        before.conditions(),
-        ready.as_ref().map_err(|e| *e),
-        generation,
-        Timestamp::now(),
-    );
-    let most = sum.spec.scaling.max_replicas;
-    let status = FilteredSumStatus {
-        observed_generation: generation,
-        conditions,
-        replicas: outcome.map_or(before.replicas, |applied| Some(replicas(&applied.workers))),
-        max_replicas: outcome.map_or(before.max_replicas, |applied| {
-            Some(most.min(applied.input_partitions))
-        }),
-        ..before
+/// The workers, which are scaled.
+fn crew(sum: &FilteredSum) -> Crew {
+    let (namespace, name) = (sum.namespace().unwrap_or_default(), sum.name_any());
+    let names = Names {
+        namespace: &namespace,
+        name: &name,
     };
-    status::write(context, sum, &status).await
-}
-
-/// How far the workers are. Pure.
-fn readiness(applied: &Applied) -> Readiness {
-    let (ready, wanted) = (ready_replicas(&applied.workers), replicas(&applied.workers));
-    let message = format!("workers {ready} of {wanted} ready");
-    match wanted {
-        _ if ready < wanted => Readiness {
-            ready: false,
-            reason: reason::STARTING,
-            message,
-        },
-        0 => Readiness {
-            ready: true,
-            reason: reason::IDLE,
-            message,
-        },
-        _ => Readiness {
-            ready: true,
-            reason: reason::RUNNING,
-            message,
-        },
+    Crew {
+        members: vec![("workers", names.sum())],
+        config_maps: names.sum(),
+        suspended: sum.spec.suspend,
+        auto_rollback: sum.spec.rollout.auto_rollback,
+        last_good: sum.status().and_then(|status| status.last_good_revision.clone()),
     }
 }

@@ -5,10 +5,10 @@
 //!
 //! ```text
 //! validate     pure    what only a mistake in the spec can fail
-//! dereference  I/O     what the spec refers to: topics, Secrets, the registry, Connect
 //! build        pure    what should be; cannot fail
-//! apply        I/O     topics, then server-side apply of ConfigMaps and Deployments
-//! status       I/O     conditions, from what was applied or from what failed
+//! dereference  I/O     what the spec refers to: topics, Secrets, the registry, Connect
+//! apply        I/O     topics, then ConfigMaps and Deployments where they are not as they should be
+//! status       I/O     conditions, from what there is and from what failed; events, from their changes
 //! ```
 //!
 //! A phase that fails ends the pass before anything is changed: what ran before goes on running.

@@ -7,20 +7,16 @@ mod validate;
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
-use kube::{core::object::HasStatus, runtime::controller::Action};
-use naru_api::{ScrapeJob, ScrapeJobStatus, condition::reason};
+use kube::{ResourceExt, core::object::HasStatus, runtime::controller::Action};
+use naru_api::ScrapeJob;
 
 pub use self::validate::{ValidScrapeJob, most_fetchers, validate};
 use crate::{
-    controller::{
-        Context, Error, apply, report,
-        status::{self, Conditions, Readiness},
-    },
+    controller::{Context, Error},
     endpoint::Freshness,
     kafka::TopicSpec,
-    worker::{ready_replicas, replicas},
+    names::Names,
+    worker::{Crew, Pass, Revision},
 };
 
 pub const KIND: &str = "ScrapeJob";
@@ -29,104 +25,72 @@ pub const KIND: &str = "ScrapeJob";
 #[derive(Debug)]
 pub struct Children {
     pub topics: Vec<TopicSpec>,
-    pub config_map: ConfigMap,
-    pub planner: Deployment,
-    pub fetcher: Deployment,
-}
-
-/// What it has after a pass.
-struct Applied {
-    planner: Deployment,
-    fetcher: Deployment,
+    pub workers: Revision,
 }
 
 /// One pass over a ScrapeJob.
 pub async fn reconcile(job: Arc<ScrapeJob>, context: Arc<Context>) -> Result<Action, Error> {
-    let outcome = converge(&job, &context).await;
-    write_status(&job, &context, outcome.as_ref()).await?;
-    outcome.map(|_| report::succeeded(&context, KIND, &*job, context.settings.resync))
+    let mut pass = Pass::begin(&context, KIND, &*job, crew(&job)).await?;
+    let outcome = converge(&job, &context, &mut pass).await;
+    let reached = outcome.is_ok();
+    pass.end(outcome, |status, fetchers| {
+        status.replicas = fetchers.or(status.replicas);
+        if reached {
+            status.max_replicas = Some(most_fetchers(&job.spec));
+        }
+        &mut status.last_good_revision
+    })
+    .await
 }
 
-async fn converge(job: &ScrapeJob, context: &Context) -> Result<Applied, Error> {
-    let valid = validate(&context.settings, job)?;
+async fn converge(job: &ScrapeJob, context: &Context, pass: &mut Pass<'_, ScrapeJob>) -> Result<(), Error> {
+    let valid = validate(&context.settings, job);
+    if job.spec.suspend {
+        pass.suspend().await?;
+        return valid.map(drop);
+    }
+    let valid = valid?;
+    let children = build::build(&context.settings, &valid);
+    pass.declare(&children.workers);
     let freshness = Freshness::of(
         job.metadata.generation,
         job.status().and_then(|status| status.observed_generation),
     );
     dereference(context, &valid, freshness).await?;
-    let children = build::build(&context.settings, &valid);
-    apply(context, &valid, &children, freshness).await
+    create_topics(context, &valid, &children.topics, freshness).await?;
+    pass.apply(&children.workers).await
 }
 
-/// A ScrapeJob refers to a registry and to topics, which `apply` creates where they are missing.
+/// A ScrapeJob refers to a registry.
 async fn dereference(context: &Context, job: &ValidScrapeJob, freshness: Freshness) -> Result<(), Error> {
     context.registries.get(&job.registry_url).check(freshness).await
 }
 
-async fn apply(
+async fn create_topics(
     context: &Context,
     job: &ValidScrapeJob,
-    children: &Children,
+    topics: &[TopicSpec],
     freshness: Freshness,
-) -> Result<Applied, Error> {
+) -> Result<(), Error> {
     let kafka = context.kafka.get(&job.bootstrap_servers)?;
-    for topic in &children.topics {
+    for topic in topics {
         kafka.ensure(topic, freshness).await?;
     }
-    let namespace = &job.parent.namespace;
-    apply::apply(&context.client, namespace, &children.config_map).await?;
-    Ok(Applied {
-        planner: apply::apply(&context.client, namespace, &children.planner).await?,
-        fetcher: apply::apply(&context.client, namespace, &children.fetcher).await?,
-    })
+    Ok(())
 }
 
-async fn write_status(
-    job: &ScrapeJob,
-    context: &Context,
-    outcome: Result<&Applied, &Error>,
-) -> Result<(), Error> {
-    let before = job.status().cloned().unwrap_or_default();
-    let generation = job.metadata.generation;
-    let ready = outcome.map(readiness);
-    let conditions = status::conditions(
-        before.conditions(),
-        ready.as_ref().map_err(|e| *e),
-        generation,
-        Timestamp::now(),
-    );
-    let status = ScrapeJobStatus {
-        observed_generation: generation,
-        conditions,
-        replicas: outcome.map_or(before.replicas, |applied| Some(replicas(&applied.fetcher))),
-        max_replicas: outcome.map_or(before.max_replicas, |_| Some(most_fetchers(&job.spec))),
-        ..before
+/// The planner and the fetchers, of which the latter are scaled.
+fn crew(job: &ScrapeJob) -> Crew {
+    let (namespace, name) = (job.namespace().unwrap_or_default(), job.name_any());
+    let names = Names {
+        namespace: &namespace,
+        name: &name,
     };
-    status::write(context, job, &status).await
-}
-
-/// How far the workers are. Pure.
-fn readiness(applied: &Applied) -> Readiness {
-    let planners = ready_replicas(&applied.planner);
-    let (fetchers, wanted) = (ready_replicas(&applied.fetcher), replicas(&applied.fetcher));
-    let message = format!("planner {planners} of 1 ready, fetchers {fetchers} of {wanted} ready");
-    if planners < 1 || fetchers < wanted {
-        Readiness {
-            ready: false,
-            reason: reason::STARTING,
-            message,
-        }
-    } else if wanted == 0 {
-        Readiness {
-            ready: true,
-            reason: reason::IDLE,
-            message,
-        }
-    } else {
-        Readiness {
-            ready: true,
-            reason: reason::RUNNING,
-            message,
-        }
+    Crew {
+        members: vec![("planner", names.planner()), ("fetchers", names.fetcher())],
+        config_maps: names.scrape_config(),
+        suspended: job.spec.suspend,
+        auto_rollback: job.spec.rollout.auto_rollback,
+        last_good: job.status().and_then(|status| status.last_good_revision.clone()),
     }
 }

@@ -8,7 +8,6 @@ mod build;
 mod cleanup;
 mod dereference;
 mod plan;
-pub mod restarts;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -24,15 +23,17 @@ use kube::{
     core::object::HasStatus,
     runtime::{controller::Action, finalizer},
 };
-use naru_api::{SinkConnector, SinkConnectorStatus};
+use naru_api::SinkConnector;
 
 pub use self::validate::{ValidSinkConnector, validate};
-use self::{dereference::Referred, plan::Plan, restarts::Restarts, status::Seen};
+use self::{dereference::Referred, plan::Plan, status::Seen};
 use crate::{
     connect::{self, Config},
     controller::{
-        Context, Error, report,
-        status::{self as object_status},
+        Context, Error,
+        conditions::{Ended, Health},
+        pace::Pace,
+        report, status as object_status,
     },
     endpoint::Freshness,
     names::Names,
@@ -75,7 +76,7 @@ async fn keep(sink: &SinkConnector, context: &Context) -> Result<Action, Error> 
     write_status(sink, context, outcome.as_ref()).await?;
     let seen = outcome?;
     let next = match seen.plan {
-        Plan::Nothing if seen.readiness().ready => context.settings.resync,
+        Plan::Nothing if seen.health().ready => context.settings.resync,
         Plan::Nothing => UNWELL,
         Plan::Create | Plan::Update | Plan::RestartFailed => SOON,
     };
@@ -94,7 +95,7 @@ async fn end(sink: &SinkConnector, context: &Context) -> Result<Action, Error> {
 async fn converge(
     sink: &SinkConnector,
     context: &Context,
-    restarts: &Restarts,
+    restarts: &Pace,
     now: Instant,
 ) -> Result<Seen, Error> {
     let valid = validate(&context.settings, sink)?;
@@ -114,7 +115,7 @@ async fn settle(
     Referred {
         connect, registered, ..
     }: &Referred,
-    restarts: &Restarts,
+    restarts: &Pace,
     now: Instant,
 ) -> Result<Seen, connect::Error> {
     let config = registered.as_ref().map(|registered| &registered.config);
@@ -131,7 +132,7 @@ async fn settle(
         }
         Plan::RestartFailed => {
             // Remembered first: a restart that is refused half-way may have happened as well.
-            restarts.restarted(name, now);
+            restarts.done(name, now);
             connect.restart_failed(name).await?;
             tracing::info!(connector = name, "restarted the failed tasks of a connector");
             // What made it fail is what people want to know.
@@ -146,24 +147,20 @@ async fn write_status(
     context: &Context,
     outcome: Result<&Seen, &Error>,
 ) -> Result<(), Error> {
-    let before = sink.status().cloned().unwrap_or_default();
-    let generation = sink.metadata.generation;
-    let readiness = outcome.map(Seen::readiness);
-    let conditions = object_status::conditions(
-        &before.conditions,
-        readiness.as_ref().map_err(|error| *error),
-        generation,
-        jiff::Timestamp::now(),
-    );
-    let names = connector_name(sink);
-    let status = SinkConnectorStatus {
-        observed_generation: generation,
-        conditions,
-        connector: outcome.map_or(before.connector, |_| Some(names)),
-        // Nobody knows how many run while the pass does not get as far as to Connect.
-        tasks: outcome.ok().map(Seen::counts),
+    let registered = sink.status().is_some_and(|status| status.connector.is_some());
+    let ended = Ended {
+        outcome: outcome.map(|_| ()),
+        suspended: sink.spec.suspend,
+        health: outcome.map_or_else(|_| Health::unseen(registered), Seen::health),
     };
-    object_status::write(context, sink, &status).await
+    object_status::conclude(context, sink, &ended, |status| {
+        if outcome.is_ok() {
+            status.connector = Some(connector_name(sink));
+        }
+        // Nobody knows how many run while the pass does not get as far as to Connect.
+        status.tasks = outcome.ok().map(Seen::counts);
+    })
+    .await
 }
 
 /// The name under which Connect knows the connector of this resource.

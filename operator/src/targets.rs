@@ -41,7 +41,7 @@ impl Targets {
         }
     }
 
-    /// All resources that are not being deleted and whose spec was accepted.
+    /// All resources that are not being deleted, and whose spec was accepted.
     pub fn list(&self) -> Vec<Target> {
         let jobs = self
             .scrape_jobs
@@ -138,4 +138,53 @@ where
         return None;
     }
     Some((object.namespace()?, object.name_any()))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use kube::runtime::{reflector, watcher::Event};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn targets(edit: impl FnOnce(&mut Value)) -> usize {
+        let mut sum = json!({
+            "apiVersion": "naru.dev/v1alpha1", "kind": "FilteredSum",
+            "metadata": { "name": "total", "namespace": "shop", "generation": 2 },
+            "spec": { "input": { "topic": "items" }, "sum": { "field": "price" }, "output": { "topic": "totals" } },
+            "status": { "conditions": [{ "type": "Valid", "status": "True", "reason": "Accepted", "message": "",
+                "lastTransitionTime": "2026-01-01T00:00:00Z", "observedGeneration": 2 }] },
+        });
+        edit(&mut sum);
+        let (sums, mut told) = reflector::store();
+        let (jobs, _) = reflector::store();
+        told.apply_watcher_event(&Event::Apply(kube::core::DeserializeGuard(Ok(
+            serde_json::from_value(sum).unwrap(),
+        ))));
+        let arguments = [
+            "naru-operator",
+            "--worker-image",
+            "w",
+            "--kafka-bootstrap-servers",
+            "k:9092",
+        ];
+        Targets::new(&Arc::new(Settings::parse_from(arguments)), jobs, sums)
+            .list()
+            .len()
+    }
+
+    #[test]
+    fn only_accepted_specs_of_resources_that_stay_are_scaled() {
+        assert_eq!(targets(|_| {}), 1);
+        assert_eq!(targets(|sum| sum["metadata"]["generation"] = 3.into()), 0);
+        assert_eq!(
+            targets(|sum| sum["status"]["conditions"][0]["status"] = "False".into()),
+            0
+        );
+        assert_eq!(
+            targets(|sum| sum["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into()),
+            0
+        );
+    }
 }

@@ -1,40 +1,207 @@
-//! Server-side apply of what a resource owns.
+//! Makes children what they should be.
 
-use std::fmt::Debug;
+use std::{fmt::Debug, time::Instant};
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::{
-    Api, Client, Resource, ResourceExt,
-    api::{Patch, PatchParams},
-    core::NamespaceResourceScope,
+use k8s_openapi::{
+    api::{apps::v1::Deployment, core::v1::ConfigMap},
+    apimachinery::pkg::apis::meta::v1::OwnerReference,
 };
+use kube::{
+    Api, Resource, ResourceExt,
+    api::{Patch, PatchParams, PostParams},
+    core::NamespaceResourceScope,
+    runtime::events::{Event, EventType},
+};
+use naru_api::condition::reason;
 use serde::{Serialize, de::DeserializeOwned};
-use snafu::ResultExt;
 
-use super::error::{Error, error::KubernetesSnafu};
+use super::{
+    Context,
+    drift::{Decision, decide, differences},
+    error::{Error, within},
+    live::{Kept, Live, controller},
+    status::publish,
+};
 
 /// Field manager of everything that reconcilers apply. The autoscaler has its own, so that it alone owns replicas.
 pub const FIELD_MANAGER: &str = "naru/operator";
 
-/// Applies a child and returns it as the API server has it now.
-pub async fn apply<K>(client: &Client, namespace: &str, child: &K) -> Result<K, Error>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + Debug
-        + DeserializeOwned
-        + Serialize,
+/// A kind that resources own.
+pub trait Child:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Serialize
 {
-    Api::<K>::namespaced(client.clone(), namespace)
-        .patch(
-            &child.name_any(),
-            &PatchParams::apply(FIELD_MANAGER).force(),
-            &Patch::Apply(child),
+    /// Whether it never changes once it is there.
+    const IMMUTABLE: bool;
+
+    fn kept(live: &Live) -> &Kept<Self>;
+}
+
+impl Child for Deployment {
+    const IMMUTABLE: bool = false;
+
+    fn kept(live: &Live) -> &Kept<Self> {
+        &live.deployments
+    }
+}
+
+impl Child for ConfigMap {
+    const IMMUTABLE: bool = true;
+
+    fn kept(live: &Live) -> &Kept<Self> {
+        &live.config_maps
+    }
+}
+
+/// Whether all is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled {
+    Yes,
+    /// Somebody keeps changing the child. It is changed back more and more rarely.
+    Later,
+}
+
+/// Makes a child what it should be. Asks for nothing and writes nothing where it is so already.
+pub async fn settle<K, C>(context: &Context, owner: &K, wanted: &C) -> Result<Settled, Error>
+where
+    K: Resource<DynamicType = ()>,
+    C: Child,
+{
+    let (namespace, name) = (owner.namespace().unwrap_or_default(), wanted.name_any());
+    let live = C::kept(&context.live).get(&namespace, &name);
+    if let Some(live) = &live {
+        refuse_others(owner, live)?;
+    }
+    match decide(wanted, live.as_ref()) {
+        Decision::Nothing => {}
+        Decision::Apply if live.is_some() => _ = patch(context, &namespace, wanted).await?,
+        Decision::Apply if C::IMMUTABLE => create(context, owner, wanted).await?,
+        Decision::Apply => {
+            // An apply would take over what is there, so it is looked at first.
+            if let Some(found) = get::<C>(context, &namespace, &name).await? {
+                refuse_others(owner, &found)?;
+            }
+            patch(context, &namespace, wanted).await?;
+        }
+        Decision::Repair(fields) => return repair(context, owner, wanted, &fields).await,
+    }
+    Ok(Settled::Yes)
+}
+
+/// Changes back what somebody else has changed, and tells so.
+async fn repair<K, C>(context: &Context, owner: &K, wanted: &C, fields: &[String]) -> Result<Settled, Error>
+where
+    K: Resource<DynamicType = ()>,
+    C: Child,
+{
+    let (namespace, name, kind) = (
+        owner.namespace().unwrap_or_default(),
+        wanted.name_any(),
+        C::kind(&()),
+    );
+    let (what, now) = (format!("{kind}/{namespace}/{name}"), Instant::now());
+    if !context.repairs.due(&what, now) {
+        return Ok(Settled::Later);
+    }
+    context.repairs.done(&what, now);
+    let answer = patch(context, &namespace, wanted).await?;
+    let fields = fields.join(", ");
+    if !differences(wanted, &answer).is_empty() {
+        tracing::warn!(%kind, %namespace, %name, fields, "failed to change back what somebody else changed");
+        return Ok(Settled::Later);
+    }
+    tracing::info!(%kind, %namespace, %name, fields, "changed back what somebody else changed");
+    let event = Event {
+        type_: EventType::Warning,
+        reason: reason::DRIFT_REPAIRED.to_owned(),
+        note: Some(format!(
+            "somebody changed {fields} of {kind} {name:?}, which was changed back"
+        )),
+        action: "Repair".to_owned(),
+        secondary: None,
+    };
+    publish(context, owner, &event).await;
+    Ok(Settled::Yes)
+}
+
+async fn patch<C: Child>(context: &Context, namespace: &str, wanted: &C) -> Result<C, Error> {
+    let (api, name) = (api::<C>(context, namespace), wanted.name_any());
+    let (parameters, patch) = (PatchParams::apply(FIELD_MANAGER).force(), Patch::Apply(wanted));
+    let began = C::kept(&context.live).begin();
+    let answer = within(api.patch(&name, &parameters, &patch), || {
+        format!("apply {} {name:?}", C::kind(&()))
+    })
+    .await?;
+    C::kept(&context.live).put(began, &answer);
+    Ok(answer)
+}
+
+/// One request where [`settle`] would need two: what never changes need not be applied.
+async fn create<K, C>(context: &Context, owner: &K, wanted: &C) -> Result<(), Error>
+where
+    K: Resource<DynamicType = ()>,
+    C: Child,
+{
+    let (namespace, name) = (owner.namespace().unwrap_or_default(), wanted.name_any());
+    let parameters = PostParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PostParams::default()
+    };
+    let began = C::kept(&context.live).begin();
+    let api = api::<C>(context, &namespace);
+    let answer = within(api.create(&parameters, wanted), || {
+        format!("create {} {name:?}", C::kind(&()))
+    });
+    match answer.await {
+        Ok(answer) => C::kept(&context.live).put(began, &answer),
+        // The watch is behind, or it is somebody else's.
+        Err(Error::Kubernetes {
+            source: kube::Error::Api(status),
+            ..
+        }) if status.is_already_exists() => {
+            if let Some(found) = get::<C>(context, &namespace, &name).await? {
+                refuse_others(owner, &found)?;
+            }
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(())
+}
+
+async fn get<C: Child>(context: &Context, namespace: &str, name: &str) -> Result<Option<C>, Error> {
+    let api = api::<C>(context, namespace);
+    within(api.get_opt(name), || format!("read {} {name:?}", C::kind(&()))).await
+}
+
+fn api<C: Child>(context: &Context, namespace: &str) -> Api<C> {
+    Api::namespaced(context.client.clone(), namespace)
+}
+
+/// What has the name of a child and is not ours stays as it is.
+fn refuse_others<K, C>(owner: &K, found: &C) -> Result<(), Error>
+where
+    K: Resource<DynamicType = ()>,
+    C: Child,
+{
+    if owns(owner, found) {
+        return Ok(());
+    }
+    let (kind, name) = (C::kind(&()), found.name_any());
+    let before =
+        controller(found).is_some_and(|other| other.kind == K::kind(&()) && other.name == owner.name_any());
+    let message = if before {
+        format!("{kind} {name:?} belongs to a resource of the same name that was deleted, and is about to go")
+    } else {
+        format!(
+            "there is a {kind} {name:?} that belongs to somebody else: delete it, or give this resource another name"
         )
-        .await
-        .with_context(|_| KubernetesSnafu {
-            doing: format!("apply {} {:?}", K::kind(&()), child.name_any()),
-        })
+    };
+    Err(Error::dependency(reason::NAME_CONFLICT, message))
+}
+
+/// Whether the resource is the controlling owner of a child.
+pub fn owns<K: Resource<DynamicType = ()>, C: Resource>(owner: &K, child: &C) -> bool {
+    let uid = owner.meta().uid.as_deref();
+    controller(child).is_some_and(|controller| Some(controller.uid.as_str()) == uid)
 }
 
 /// Makes the resource the controlling owner of a child: the child goes when the resource goes.

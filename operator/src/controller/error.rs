@@ -1,7 +1,12 @@
 //! Why a pass over a resource ended early.
 
+use std::time::Duration;
+
 use naru_api::condition::reason;
 use snafu::Snafu;
+
+/// Deadline of one request to the API server.
+pub const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Each variant has its own condition and its own way to be tried again.
 #[derive(Debug, Snafu)]
@@ -19,9 +24,13 @@ pub enum Error {
         message: String,
     },
 
-    /// The API server refused or did not answer. Tried again with backoff.
+    /// The API server refused. Tried again with backoff.
     #[snafu(display("failed to {doing}"))]
     Kubernetes { doing: String, source: kube::Error },
+
+    /// The API server did not answer. Tried again with backoff.
+    #[snafu(display("failed to {doing}: no answer for {} s", DEADLINE.as_secs()))]
+    Silent { doing: String },
 }
 
 impl Error {
@@ -45,7 +54,7 @@ impl Error {
         match self {
             Self::Invalid { .. } => reason::INVALID_SPEC,
             Self::Dependency { reason, .. } => reason,
-            Self::Kubernetes { .. } => reason::KUBERNETES_ERROR,
+            Self::Kubernetes { .. } | Self::Silent { .. } => reason::KUBERNETES_ERROR,
         }
     }
 
@@ -59,5 +68,19 @@ impl Error {
             cause = error.source();
         }
         text
+    }
+}
+
+/// Waits for an answer of the API server, but not for ever. `doing` says what the request was for.
+pub async fn within<T>(
+    request: impl Future<Output = kube::Result<T>>,
+    doing: impl FnOnce() -> String,
+) -> Result<T, Error> {
+    match tokio::time::timeout(DEADLINE, request).await {
+        Ok(answer) => answer.map_err(|source| Error::Kubernetes {
+            doing: doing(),
+            source,
+        }),
+        Err(_) => Err(Error::Silent { doing: doing() }),
     }
 }

@@ -1,108 +1,102 @@
 //! What a resource says of itself after a pass.
 
-use std::fmt::Debug;
+use std::{
+    collections::HashMap,
+    fmt::Debug,
+    sync::{Mutex, PoisonError},
+};
 
 use jiff::Timestamp;
 use kube::{
     Api, Resource, ResourceExt,
     api::{Patch, PatchParams},
     core::{NamespaceResourceScope, object::HasStatus},
-    runtime::events::{Event, EventType},
+    runtime::events::Event,
 };
-use naru_api::condition::{self, Condition, DEPENDENCIES_READY, Observed, READY, VALID, reason};
+use naru_api::condition::{Condition, OF_RECONCILERS};
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::json;
-use snafu::ResultExt;
+use serde_json::{Value, json};
 
 use super::{
     Context,
-    error::{Error, error::KubernetesSnafu},
+    conditions::{self, Ended},
+    error::{Error, within},
 };
 
 const FIELD_MANAGER: &str = "naru/status";
-/// Longest message of a condition or an event, bytes. The API server allows an event's note 1024.
-const LONGEST_MESSAGE: usize = 1000;
 
-/// How far the applied children are from what was declared.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Readiness {
-    pub ready: bool,
-    pub reason: &'static str,
-    pub message: String,
+/// Status of a kind.
+pub trait Conditions: Clone + Debug + Default + DeserializeOwned + PartialEq + Serialize {
+    fn conditions(&self) -> &[Condition];
+    fn conditions_mut(&mut self) -> &mut Vec<Condition>;
+    fn observe(&mut self, generation: Option<i64>);
 }
 
-/// The conditions that follow from how a pass ended. Pure.
-pub fn conditions(
-    before: &[Condition],
-    outcome: Result<&Readiness, &Error>,
-    generation: Option<i64>,
-    now: Timestamp,
-) -> Vec<Condition> {
-    let observed = match outcome {
-        Ok(Readiness {
-            ready,
-            reason,
-            message,
-        }) => [
-            Observed {
-                condition_type: READY,
-                holds: Some(*ready),
-                reason,
-                message: cut(message),
-            },
-            Observed::holds(VALID, reason::ACCEPTED, "the spec can work"),
-            Observed::holds(
-                DEPENDENCIES_READY,
-                reason::ANSWERING,
-                "all that the spec needs answers",
-            ),
-        ],
-        Err(error) => {
-            let message = cut(&error.sentence());
-            let (valid, dependencies) = match error {
-                Error::Invalid { .. } => (
-                    Observed::fails(VALID, error.reason(), message.clone()),
-                    Observed::unknown(
-                        DEPENDENCIES_READY,
-                        reason::NOT_CHECKED,
-                        "not looked at while the spec is invalid",
-                    ),
-                ),
-                Error::Dependency { reason, .. } => (
-                    Observed::holds(VALID, reason::ACCEPTED, "the spec can work"),
-                    Observed::fails(DEPENDENCIES_READY, reason, message.clone()),
-                ),
-                Error::Kubernetes { .. } => (
-                    Observed::holds(VALID, reason::ACCEPTED, "the spec can work"),
-                    Observed::unknown(
-                        DEPENDENCIES_READY,
-                        reason::NOT_CHECKED,
-                        "the API server comes first",
-                    ),
-                ),
-            };
-            [
-                Observed::fails(READY, error.reason(), message),
-                valid,
-                dependencies,
-            ]
+macro_rules! statuses {
+    ($($status:ty),*) => {$(
+        impl Conditions for $status {
+            fn conditions(&self) -> &[Condition] {
+                &self.conditions
+            }
+
+            fn conditions_mut(&mut self) -> &mut Vec<Condition> {
+                &mut self.conditions
+            }
+
+            fn observe(&mut self, generation: Option<i64>) {
+                self.observed_generation = generation;
+            }
         }
-    };
-    condition::merge(before, &observed, generation, now)
+    )*};
 }
+statuses!(
+    naru_api::ScrapeJobStatus,
+    naru_api::FilteredSumStatus,
+    naru_api::SinkConnectorStatus
+);
 
-/// Writes the status if it says anything new, and an event if readiness changed. An unchanged status is not
-/// written: each write would wake the controller again.
-pub async fn write<K>(context: &Context, object: &K, status: &K::Status) -> Result<(), Error>
+/// Writes the status and the events that follow from how a pass ended. `fill` sets what only this kind has.
+pub async fn conclude<K>(
+    context: &Context,
+    object: &K,
+    ended: &Ended<'_>,
+    fill: impl FnOnce(&mut K::Status),
+) -> Result<(), Error>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
         + Clone
         + Debug
         + DeserializeOwned
-        + HasStatus,
-    K::Status: Conditions + Debug + PartialEq + Serialize,
+        + HasStatus<Status: Conditions>,
 {
-    if object.status() == Some(status) {
+    let before = ours(context.written.latest(object).unwrap_or_default());
+    let generation = object.meta().generation;
+    let mut after = before.clone();
+    after.observe(generation);
+    *after.conditions_mut() =
+        conditions::conditions(before.conditions(), ended, generation, Timestamp::now());
+    fill(&mut after);
+    write(context, object, &before, &after).await
+}
+
+/// Without the conditions of the autoscaler, which are not ours to compare or to write.
+fn ours<S: Conditions>(mut status: S) -> S {
+    let ours = |condition: &Condition| OF_RECONCILERS.contains(&condition.condition_type.as_str());
+    status.conditions_mut().retain(ours);
+    status
+}
+
+/// Writes the status if it says anything new, and an event for each change of a condition. An unchanged status is not
+/// written: each write would wake the controller again.
+async fn write<K>(context: &Context, object: &K, before: &K::Status, after: &K::Status) -> Result<(), Error>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + HasStatus<Status: Conditions>,
+{
+    if before == after {
         return Ok(());
     }
     let name = object.name_any();
@@ -110,157 +104,72 @@ where
         "apiVersion": K::api_version(&()),
         "kind": K::kind(&()),
         "metadata": { "name": name },
-        "status": status,
+        "status": after,
     });
-    Api::<K>::namespaced(context.client.clone(), &object.namespace().unwrap_or_default())
-        .patch_status(
-            &name,
-            &PatchParams::apply(FIELD_MANAGER).force(),
-            &Patch::Apply(&body),
-        )
-        .await
-        .with_context(|_| KubernetesSnafu {
-            doing: format!("write the status of {} {name:?}", K::kind(&())),
-        })?;
-    let before = object.status().map(Conditions::conditions).unwrap_or_default();
-    if let Some(event) = transition(before, status.conditions()) {
-        // An event is a courtesy: the status has said it already.
-        if let Err(error) = context.recorder.publish(&event, &object.object_ref(&())).await {
-            tracing::warn!(%error, "failed to publish an event");
-        }
+    let api = Api::<K>::namespaced(context.client.clone(), &object.namespace().unwrap_or_default());
+    let (parameters, patch) = (PatchParams::apply(FIELD_MANAGER).force(), Patch::Apply(&body));
+    let answer = within(api.patch_status(&name, &parameters, &patch), || {
+        format!("write the status of {} {name:?}", K::kind(&()))
+    })
+    .await?;
+    context.written.remember(&answer);
+    for event in conditions::transitions(before.conditions(), after.conditions()) {
+        publish(context, object, &event).await;
     }
     Ok(())
 }
 
-/// A status that has conditions.
-pub trait Conditions {
-    fn conditions(&self) -> &[Condition];
+/// Publishes an event about a resource. An event is a courtesy: what it tells has been done already.
+pub async fn publish<K: Resource<DynamicType = ()>>(context: &Context, object: &K, event: &Event) {
+    let reference = object.object_ref(&());
+    let publishing = context.recorder.publish(event, &reference);
+    if let Err(error) = within(publishing, || "publish an event".to_owned()).await {
+        tracing::warn!(error = error.sentence(), "failed to publish an event");
+    }
 }
 
-macro_rules! has_conditions {
-    ($($status:ty),*) => {$(
-        impl Conditions for $status {
-            fn conditions(&self) -> &[Condition] {
-                &self.conditions
+/// Statuses that were written a moment ago, by uid, until the watch tells of them: a pass in between would write the
+/// same again.
+#[derive(Debug, Default)]
+pub struct Written(Mutex<HashMap<String, (u64, Value)>>);
+
+/// Most statuses that are remembered. The watch is rarely a second behind.
+const MOST_WRITTEN: usize = 1024;
+
+impl Written {
+    /// The newest status that is known of this resource.
+    fn latest<K: Resource + HasStatus<Status: Conditions>>(&self, object: &K) -> Option<K::Status> {
+        let known = object.status().cloned();
+        let Some(uid) = object.uid() else { return known };
+        let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match written.get(&uid) {
+            Some((written_version, status)) if *written_version > version(object) => {
+                serde_json::from_value(status.clone()).ok().or(known)
             }
-        }
-    )*};
-}
-has_conditions!(
-    naru_api::ScrapeJobStatus,
-    naru_api::FilteredSumStatus,
-    naru_api::SinkConnectorStatus
-);
-
-/// The event for a change of readiness or of its reason, if there was one. Pure.
-fn transition(before: &[Condition], after: &[Condition]) -> Option<Event> {
-    let ready = |conditions: &[Condition]| conditions.iter().find(|c| c.condition_type == READY).cloned();
-    let now = ready(after)?;
-    if ready(before).is_some_and(|old| old.status == now.status && old.reason == now.reason) {
-        return None;
-    }
-    Some(Event {
-        type_: if now.status == "True" || now.reason == reason::STARTING {
-            EventType::Normal
-        } else {
-            EventType::Warning
-        },
-        reason: now.reason,
-        note: Some(now.message),
-        action: "Reconcile".to_owned(),
-        secondary: None,
-    })
-}
-
-/// The text, cut at a character boundary.
-fn cut(text: &str) -> String {
-    let end = (0..=text.len().min(LONGEST_MESSAGE))
-        .rev()
-        .find(|end| text.is_char_boundary(*end))
-        .unwrap_or(0);
-    text[..end].to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn status_of(conditions: &[Condition], condition_type: &str) -> (String, String) {
-        let found = conditions
-            .iter()
-            .find(|c| c.condition_type == condition_type)
-            .unwrap();
-        (found.status.clone(), found.reason.clone())
-    }
-
-    fn running() -> Readiness {
-        Readiness {
-            ready: true,
-            reason: "Running",
-            message: "1 of 1 workers ready".to_owned(),
+            Some(_) => {
+                written.remove(&uid);
+                known
+            }
+            None => known,
         }
     }
 
-    #[test]
-    fn each_outcome_has_its_conditions() {
-        let invalid = Error::invalid("field \"price\" ...");
-        let silent = Error::dependency("KafkaUnreachable", "kafka at \"kafka:9092\" does not answer");
-        let ready = running();
-        type Case<'a> = (&'a str, Result<&'a Readiness, &'a Error>, [(&'a str, &'a str); 3]);
-        let cases: [Case<'_>; 3] = [
-            (
-                "runs",
-                Ok(&ready),
-                [("True", "Running"), ("True", "Accepted"), ("True", "Answering")],
-            ),
-            (
-                "invalid",
-                Err(&invalid),
-                [
-                    ("False", "InvalidSpec"),
-                    ("False", "InvalidSpec"),
-                    ("Unknown", "NotChecked"),
-                ],
-            ),
-            (
-                "a silent dependency",
-                Err(&silent),
-                [
-                    ("False", "KafkaUnreachable"),
-                    ("True", "Accepted"),
-                    ("False", "KafkaUnreachable"),
-                ],
-            ),
-        ];
-        for (case, outcome, expected) in cases {
-            let conditions = conditions(&[], outcome, Some(1), Timestamp::UNIX_EPOCH);
-            let found = [READY, VALID, DEPENDENCIES_READY].map(|t| status_of(&conditions, t));
-            let found = found
-                .each_ref()
-                .map(|(status, reason)| (status.as_str(), reason.as_str()));
-            assert_eq!(found, expected, "{case}");
+    fn remember<K: Resource + HasStatus<Status: Conditions>>(&self, answer: &K) {
+        let (Some(uid), Some(status)) = (answer.uid(), answer.status()) else {
+            return;
+        };
+        let status = serde_json::to_value(status).expect("a status has text as keys");
+        let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if written.len() >= MOST_WRITTEN {
+            written.clear();
         }
+        written.insert(uid, (version(answer), status));
     }
+}
 
-    #[test]
-    fn an_event_marks_a_change_and_only_a_change() {
-        let one = conditions(&[], Ok(&running()), Some(1), Timestamp::UNIX_EPOCH);
-        assert_eq!(
-            transition(&[], &one).map(|e| e.reason),
-            Some("Running".to_owned())
-        );
-        assert!(transition(&one, &one).is_none());
-        let other = conditions(&one, Err(&Error::invalid("x")), Some(2), Timestamp::UNIX_EPOCH);
-        assert!(matches!(
-            transition(&one, &other).map(|e| e.type_),
-            Some(EventType::Warning)
-        ));
-    }
-
-    #[test]
-    fn long_messages_are_cut_between_characters() {
-        let text = "가".repeat(1000);
-        assert!(cut(&text).len() <= LONGEST_MESSAGE);
-        assert!(text.starts_with(&cut(&text)));
-    }
+fn version<K: Resource>(object: &K) -> u64 {
+    let version = object.resource_version();
+    version
+        .and_then(|version| version.parse().ok())
+        .unwrap_or_default()
 }

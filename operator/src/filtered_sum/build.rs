@@ -2,37 +2,36 @@
 
 use std::collections::BTreeMap;
 
-use super::{Children, Referred, ValidFilteredSum};
+use super::{Referred, ValidFilteredSum};
 use crate::{
     kafka::TopicSpec,
-    names::Names,
     settings::Settings,
-    worker::{self, Worker},
+    worker::{Declared, Revision, Worker},
 };
 
-/// Topics, the ConfigMap and the Deployment.
-pub(super) fn build(settings: &Settings, sum: &ValidFilteredSum, referred: Referred) -> Children {
-    let names = Names {
-        namespace: &sum.parent.namespace,
-        name: &sum.parent.name,
-    };
+/// The workers.
+pub(super) fn build(settings: &Settings, sum: &ValidFilteredSum) -> Revision {
+    let names = sum.names();
     let document = serde_json::to_string_pretty(&sum.document).expect("its maps have text as keys");
     let workers = Worker {
         name: names.sum(),
         component: "sum",
         command: &["naru-filtered-sum"],
-        config_map: names.sum(),
-        document: &document,
         replicas: None,
     };
-    Children {
-        topics: topics(sum, referred),
-        workers: worker::deployment(settings, &sum.parent, &workers),
-        config_map: worker::config_map(&sum.parent, names.sum(), "sum", document),
-    }
+    let declared = Declared {
+        parent: &sum.parent,
+        config_maps: names.sum(),
+        component: "sum",
+        document,
+        rollout: &sum.rollout,
+        workers: vec![workers],
+    };
+    Revision::of(settings, &declared)
 }
 
-fn topics(sum: &ValidFilteredSum, referred: Referred) -> Vec<TopicSpec> {
+/// The topics that the workers write to, which follow the input's partitions.
+pub(super) fn topics(sum: &ValidFilteredSum, referred: Referred) -> Vec<TopicSpec> {
     vec![
         // Totals are also the state that a worker restores: compacted soon and in small segments, so that reading
         // a partition from its start is quick. Partition p holds the totals of input partition p, whatever the

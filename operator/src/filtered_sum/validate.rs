@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use naru_api::FilteredSum;
+use naru_api::{FilteredSum, Rollout};
 use naru_contract as contract;
 use naru_rules::filter;
 
@@ -12,10 +12,21 @@ use crate::{controller::Error, names::Names, settings::Settings, worker::Parent}
 #[derive(Clone, Debug)]
 pub struct ValidFilteredSum {
     pub parent: Parent,
+    pub rollout: Rollout,
     /// Fields that the filter refers to.
     pub filter_fields: BTreeSet<String>,
     /// What the workers are told.
     pub document: contract::FilteredSumWorker,
+}
+
+impl ValidFilteredSum {
+    /// What its topics and workers are called.
+    pub fn names(&self) -> Names<'_> {
+        Names {
+            namespace: &self.parent.namespace,
+            name: &self.parent.name,
+        }
+    }
 }
 
 /// Compiles the filter and fills in the defaults.
@@ -55,6 +66,7 @@ pub fn validate(settings: &Settings, sum: &FilteredSum) -> Result<ValidFilteredS
         commit_interval_ms: spec.commit_interval.as_millis(),
     };
     Ok(ValidFilteredSum {
+        rollout: spec.rollout.clone(),
         parent,
         filter_fields,
         document,

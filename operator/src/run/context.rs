@@ -2,17 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use kube::{
-    Config,
-    runtime::events::{Recorder, Reporter},
-};
+use kube::Config;
 use snafu::ResultExt;
 
 use super::{ClientSnafu, Error, HttpSnafu};
-use crate::{
-    client, connect, controller::Context, kafka, leader::Fence, metrics::Metrics, registry::Registries,
-    settings::Settings,
-};
+use crate::{client, controller::Context, leader::Fence, metrics::Metrics, settings::Settings};
 
 /// Does no I/O.
 pub(super) fn build(
@@ -22,27 +16,8 @@ pub(super) fn build(
     metrics: Arc<Metrics>,
 ) -> Result<Context, Error> {
     let client = client::fenced(config, &metrics.api, fence.clone()).context(ClientSnafu)?;
-    let external = || metrics.external.clone();
     let http = http().context(HttpSnafu)?;
-    let reporter = Reporter {
-        controller: "naru-operator".to_owned(),
-        instance: None,
-    };
-    Ok(Context {
-        recorder: Recorder::new(client.clone(), reporter),
-        client,
-        kafka: Arc::new(
-            kafka::Clusters::default()
-                .counted(external())
-                .behind(fence.clone()),
-        ),
-        registries: Arc::new(Registries::new(http.clone()).counted(external())),
-        connects: Arc::new(connect::Clusters::new(http).counted(external()).behind(fence)),
-        failures: Arc::default(),
-        restarts: Arc::default(),
-        metrics,
-        settings: Arc::new(settings),
-    })
+    Ok(Context::new(client, http, fence, metrics, settings))
 }
 
 fn http() -> reqwest::Result<reqwest::Client> {

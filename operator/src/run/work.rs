@@ -1,24 +1,16 @@
 //! What the leader does: a controller for each kind, and the autoscaler.
 
-use std::{fmt::Debug, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use futures::FutureExt;
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
-use kube::{
-    Client, Resource,
-    runtime::{Controller, watcher},
-};
 use naru_api::{FilteredSum, ScrapeJob, SinkConnector};
-use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     admin::Gates,
     autoscale,
-    controller::{self, Context, Guarded},
-    filtered_sum, scrape_job,
-    settings::Settings,
-    sink_connector,
+    controller::{self, Context, live::Bells},
+    filtered_sum, scrape_job, sink_connector,
     targets::Targets,
 };
 
@@ -29,8 +21,9 @@ const DRAIN: Duration = Duration::from_secs(3);
 /// Works until `stop`, and a little longer for what is under way then.
 pub(super) async fn work(context: Arc<Context>, gates: Arc<Gates>, stop: CancellationToken) {
     let (client, settings) = (&context.client, &context.settings);
-    let scrape_jobs = owning_workers(controller::of::<ScrapeJob>(client, settings), client, settings);
-    let filtered_sums = owning_workers(controller::of::<FilteredSum>(client, settings), client, settings);
+    let mut bells = Bells::default();
+    let scrape_jobs = controller::of_workers::<ScrapeJob>(client, settings, bells.of(scrape_job::KIND));
+    let filtered_sums = controller::of_workers::<FilteredSum>(client, settings, bells.of(filtered_sum::KIND));
     let sink_connectors = controller::of::<SinkConnector>(client, settings);
     let passes = &context.metrics.passes;
     passes.follow(scrape_job::KIND, scrape_jobs.store());
@@ -44,7 +37,10 @@ pub(super) async fn work(context: Arc<Context>, gates: Arc<Gates>, stop: Cancell
         controller::open_when_listed(sink_connectors.store(), Arc::clone(&gates), sink_connector::KIND),
     );
     let work = futures::future::join5(
-        stop.run_until_cancelled(listed),
+        futures::future::join(
+            stop.run_until_cancelled(listed),
+            controller::follow(&context, &bells, &stop).boxed(),
+        ),
         controller::run(
             scrape_job::KIND,
             scrape_jobs,
@@ -79,20 +75,4 @@ pub(super) async fn work(context: Arc<Context>, gates: Arc<Gates>, stop: Cancell
 async fn too_late(stop: &CancellationToken) {
     stop.cancelled().await;
     tokio::time::sleep(DRAIN).await;
-}
-
-/// Changes of an owned ConfigMap or Deployment wake its owner. By resource version and not by generation: a
-/// Deployment's status changes without the latter.
-fn owning_workers<K>(
-    controller: Controller<Guarded<K>>,
-    client: &Client,
-    settings: &Settings,
-) -> Controller<Guarded<K>>
-where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
-{
-    let ours = watcher::Config::default().labels("app.kubernetes.io/managed-by=naru");
-    controller
-        .owns(controller::watched::<Deployment>(client, settings), ours.clone())
-        .owns(controller::watched::<ConfigMap>(client, settings), ours)
 }

@@ -5,24 +5,18 @@ use std::collections::BTreeMap;
 use super::{Children, ValidScrapeJob};
 use crate::{
     kafka::TopicSpec,
-    names::Names,
     settings::Settings,
-    worker::{self, Worker},
+    worker::{Declared, Revision, Worker},
 };
 
-/// Topics, the ConfigMap that both workers read, and their Deployments.
+/// Topics, and the planner and the fetchers, which read the same document.
 pub(super) fn build(settings: &Settings, job: &ValidScrapeJob) -> Children {
-    let names = Names {
-        namespace: &job.parent.namespace,
-        name: &job.parent.name,
-    };
+    let names = job.names();
     let document = serde_json::to_string_pretty(&job.document).expect("its maps have text as keys");
     let planner = Worker {
         name: names.planner(),
         component: "planner",
         command: &["naru-scrape", "plan"],
-        config_map: names.scrape_config(),
-        document: &document,
         replicas: Some(1),
     };
     let fetcher = Worker {
@@ -30,13 +24,18 @@ pub(super) fn build(settings: &Settings, job: &ValidScrapeJob) -> Children {
         component: "fetcher",
         command: &["naru-scrape", "fetch"],
         replicas: None,
-        ..planner.clone()
+    };
+    let declared = Declared {
+        parent: &job.parent,
+        config_maps: names.scrape_config(),
+        component: "scrape",
+        document,
+        rollout: &job.rollout,
+        workers: vec![planner, fetcher],
     };
     Children {
         topics: topics(job),
-        planner: worker::deployment(settings, &job.parent, &planner),
-        fetcher: worker::deployment(settings, &job.parent, &fetcher),
-        config_map: worker::config_map(&job.parent, names.scrape_config(), "scrape", document),
+        workers: Revision::of(settings, &declared),
     }
 }
 

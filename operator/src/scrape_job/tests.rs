@@ -39,9 +39,7 @@ fn what_is_built_follows_from_the_spec_alone() {
     let valid = validate(&settings, &job(|yaml| yaml)).unwrap();
     let (one, two) = (build::build(&settings, &valid), build::build(&settings, &valid));
     // Else every pass would roll the workers.
-    assert_eq!(one.planner, two.planner);
-    assert_eq!(one.fetcher, two.fetcher);
-    assert_eq!(one.config_map, two.config_map);
+    assert_eq!(one.workers, two.workers);
     assert_eq!(one.topics, two.topics);
 }
 
@@ -49,16 +47,19 @@ fn what_is_built_follows_from_the_spec_alone() {
 fn only_the_autoscaler_says_how_many_fetchers_there_are() {
     let settings = defaults();
     let children = build::build(&settings, &validate(&settings, &job(|yaml| yaml)).unwrap());
-    assert_eq!(children.fetcher.spec.as_ref().unwrap().replicas, None);
-    assert_eq!(replicas(&children.planner), 1);
+    assert_eq!(
+        children.workers.deployments[1].spec.as_ref().unwrap().replicas,
+        None
+    );
+    assert_eq!(replicas(&children.workers.deployments[0]), 1);
 }
 
 #[test]
 fn a_change_of_the_document_rolls_the_workers_and_nothing_else_does() {
     let settings = defaults();
     let template = |job: &ScrapeJob| {
-        let children = build::build(&settings, &validate(&settings, job).unwrap());
-        children.fetcher.spec.unwrap().template
+        let mut children = build::build(&settings, &validate(&settings, job).unwrap());
+        children.workers.deployments.remove(1).spec.unwrap().template
     };
     let before = template(&job(|yaml| yaml));
     let more_workers = template(&job(|yaml| yaml.replace("minReplicas: 1", "minReplicas: 2")));
@@ -72,7 +73,9 @@ fn the_image_of_the_workers_is_pulled_with_the_secrets_of_the_settings() {
     let secrets = |settings: &Settings| {
         let valid = validate(&defaults(), &job(|yaml| yaml)).unwrap();
         let pod = build::build(settings, &valid)
-            .fetcher
+            .workers
+            .deployments
+            .remove(1)
             .spec
             .unwrap()
             .template
@@ -93,8 +96,16 @@ fn the_image_of_the_workers_is_pulled_with_the_secrets_of_the_settings() {
 #[test]
 fn workers_hold_no_token_and_no_privilege() {
     let settings = defaults();
-    let children = build::build(&settings, &validate(&settings, &job(|yaml| yaml)).unwrap());
-    let pod = children.planner.spec.unwrap().template.spec.unwrap();
+    let mut children = build::build(&settings, &validate(&settings, &job(|yaml| yaml)).unwrap());
+    let pod = children
+        .workers
+        .deployments
+        .remove(0)
+        .spec
+        .unwrap()
+        .template
+        .spec
+        .unwrap();
     assert_eq!(pod.automount_service_account_token, Some(false));
     assert_eq!(pod.security_context.unwrap().run_as_non_root, Some(true));
     let container = pod.containers[0].security_context.clone().unwrap();

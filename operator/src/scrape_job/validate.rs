@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use kube::ResourceExt;
-use naru_api::{Robots, ScrapeJob, ScrapeJobSpec, Start};
+use naru_api::{Robots, Rollout, ScrapeJob, ScrapeJobSpec, Start};
 use naru_contract as contract;
 use naru_rules::{extract, url_template::UrlTemplate};
 
@@ -13,6 +13,7 @@ use crate::{controller::Error, names::Names, settings::Settings, worker::Parent}
 #[derive(Clone, Debug)]
 pub struct ValidScrapeJob {
     pub parent: Parent,
+    pub rollout: Rollout,
     pub bootstrap_servers: String,
     pub registry_url: String,
     /// Partitions that the output topic is created with.
@@ -21,6 +22,16 @@ pub struct ValidScrapeJob {
     pub frontier_partitions: i32,
     /// What the workers are told.
     pub document: contract::ScrapeWorker,
+}
+
+impl ValidScrapeJob {
+    /// What its topics and workers are called.
+    pub fn names(&self) -> Names<'_> {
+        Names {
+            namespace: &self.parent.namespace,
+            name: &self.parent.name,
+        }
+    }
 }
 
 /// The most fetchers that the spec allows. Each needs a request of its own under way, so that the politeness bounds
@@ -85,6 +96,7 @@ pub fn validate(settings: &Settings, job: &ScrapeJob) -> Result<ValidScrapeJob, 
         },
     };
     Ok(ValidScrapeJob {
+        rollout: spec.rollout.clone(),
         bootstrap_servers,
         registry_url,
         output_partitions: spec.output.partitions,

@@ -12,10 +12,10 @@ use kube::{
 };
 use naru_api::{SinkConnector, condition::reason};
 
-use super::{KIND, connector_name, restarts::Restarts, validate};
+use super::{KIND, connector_name, validate};
 use crate::{
     connect::{Address, Connect, Mask},
-    controller::{Context, Error, report},
+    controller::{Context, Error, pace::Pace, report},
 };
 
 /// How long the deletion of a resource waits for a Connect cluster that does not unregister the connector. With the
@@ -29,7 +29,7 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 pub(super) async fn cleanup(
     sink: &SinkConnector,
     context: &Context,
-    restarts: &Restarts,
+    restarts: &Pace,
 ) -> Result<Action, Error> {
     let connector = connector_name(sink);
     let result = match validate::connect_address(&context.settings, &sink.spec) {

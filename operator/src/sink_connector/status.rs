@@ -5,7 +5,7 @@ use naru_api::{TaskCounts, condition::reason};
 use super::plan::Plan;
 use crate::{
     connect::{self, ConnectorStatus, State},
-    controller::status::Readiness,
+    controller::conditions::Health,
 };
 
 /// Longest part of a stack trace that is shown, characters.
@@ -36,7 +36,7 @@ impl Seen {
     }
 
     /// How far the connector is.
-    pub(super) fn readiness(&self) -> Readiness {
+    pub(super) fn health(&self) -> Health {
         let TaskCounts {
             running,
             failed,
@@ -44,52 +44,35 @@ impl Seen {
         } = self.counts();
         let all = running + failed + other;
         let tasks = format!("tasks {running} of {all} running");
-        let unready = |reason, message| Readiness {
-            ready: false,
-            reason,
-            message,
-        };
         let Some(status) = &self.status else {
-            return unready(
-                reason::STARTING,
-                "the connector is registered and about to start".to_owned(),
+            return Health::progressing(
+                reason::REGISTERING,
+                "the connector is registered and about to start",
             );
         };
         let failure = status.tasks.iter().find(|task| task.state == State::Failed);
-        let then = if self.plan == Plan::RestartFailed {
-            "; restarted"
-        } else {
-            ""
-        };
         match (status.state, failure) {
             (State::Failed, _) => {
                 let why = why(status.trace.as_deref());
-                unready(
-                    reason::CONNECTOR_FAILED,
-                    format!("the connector failed: {why}{then}"),
-                )
+                Health::degraded(reason::CONNECTOR_FAILED, format!("the connector failed: {why}"))
             }
             (_, Some(task)) => {
                 let why = why(task.trace.as_deref());
-                unready(
+                Health::degraded(
                     reason::TASK_FAILED,
-                    format!("{tasks}; task {} failed: {why}{then}", task.id),
+                    format!("{tasks}; task {} failed: {why}", task.id),
                 )
             }
-            (State::Paused, _) => unready(
+            (State::Paused, _) => Health::stopped(
                 reason::PAUSED_IN_CONNECT,
-                "somebody has paused the connector in Connect".to_owned(),
+                "somebody has paused the connector in Connect",
             ),
-            (State::Stopped, _) => unready(
+            (State::Stopped, _) => Health::stopped(
                 reason::STOPPED_IN_CONNECT,
-                "somebody has stopped the connector in Connect".to_owned(),
+                "somebody has stopped the connector in Connect",
             ),
-            (State::Running, None) if all > 0 && running == all => Readiness {
-                ready: true,
-                reason: reason::RUNNING,
-                message: tasks,
-            },
-            _ => unready(reason::STARTING, tasks),
+            (State::Running, None) if all > 0 && running == all => Health::ready(reason::RUNNING, tasks),
+            _ => Health::progressing(reason::STARTING, tasks),
         }
     }
 }

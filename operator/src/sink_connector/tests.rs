@@ -272,7 +272,7 @@ fn readiness_says_how_the_tasks_are() {
         (
             (Plan::Create, None),
             false,
-            "Starting",
+            "Registering",
             "the connector is registered and about to start".to_owned(),
         ),
         (
@@ -318,7 +318,7 @@ fn readiness_says_how_the_tasks_are() {
             failed(Plan::RestartFailed),
             false,
             "TaskFailed",
-            format!("tasks 1 of 2 running; task 1 failed: {denied}; restarted"),
+            format!("tasks 1 of 2 running; task 1 failed: {denied}"),
         ),
         (
             (Plan::Nothing, Some(broken)),
@@ -328,9 +328,9 @@ fn readiness_says_how_the_tasks_are() {
         ),
     ];
     for ((plan, status), ready, reason, message) in cases {
-        let found = Seen { plan, status }.readiness();
+        let found = Seen { plan, status }.health();
         assert_eq!(
-            (found.ready, found.reason, found.message),
+            (found.ready, found.why.reason, found.why.message),
             (ready, reason, message)
         );
     }

@@ -74,6 +74,9 @@ reasons! {
     /// Something answers at the address, and it is not Kafka Connect.
     NOT_CONNECT = "NotConnect";
 
+    /// There is an object with the name of a worker or its ConfigMap that belongs to somebody else. It is left alone.
+    NAME_CONFLICT = "NameConflict";
+
     // Progressing.
     /// Pods are being replaced, one after the other.
     ROLLING_OUT = "RollingOut";

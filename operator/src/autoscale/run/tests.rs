@@ -3,50 +3,23 @@
 use std::{sync::Arc, time::Duration};
 
 use clap::Parser;
-use http::{Request, Response, StatusCode};
-use kube::{
-    Client,
-    client::Body,
-    runtime::events::{Recorder, Reporter},
-};
+use http::{Response, StatusCode};
+use kube::client::Body;
 use serde_json::{Value, json};
-use tower_test::mock;
 
 use super::*;
 use crate::{
     autoscale::{History, Lag, Policy},
-    controller::Context,
+    controller::{Context, fake::Server},
     settings::Settings,
 };
 
-type Server = mock::Handle<Request<Body>, Response<Body>>;
-
 fn context() -> (Context, Server) {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let (service, server) = mock::pair();
-    let client = Client::new(service, "shop");
-    let context = Context {
-        recorder: Recorder::new(
-            client.clone(),
-            Reporter {
-                controller: "naru-operator".to_owned(),
-                instance: None,
-            },
-        ),
-        client,
-        settings: Arc::new(Settings::parse_from([
-            "naru-operator",
-            "--worker-image",
-            "naru-worker",
-        ])),
-        kafka: Arc::default(),
-        registries: Arc::new(crate::registry::Registries::new(reqwest::Client::new())),
-        connects: Arc::new(crate::connect::Clusters::new(reqwest::Client::new())),
-        failures: Arc::default(),
-        restarts: Arc::default(),
-        metrics: Arc::default(),
-    };
-    (context, server)
+    Context::test(Settings::parse_from([
+        "naru-operator",
+        "--worker-image",
+        "naru-worker",
+    ]))
 }
 
 fn target() -> Target {

@@ -2,13 +2,8 @@
 
 use std::sync::Arc;
 
-use http::{Request, Response, StatusCode};
-use kube::{
-    Client,
-    client::Body,
-    runtime::events::{Recorder, Reporter},
-};
-use tower_test::mock;
+use http::{Response, StatusCode};
+use kube::client::Body;
 
 use super::*;
 use crate::{
@@ -16,35 +11,13 @@ use crate::{
         Mask,
         fake::{self, Fake},
     },
-    controller::Context,
-    registry::Registries,
+    controller::{Context, fake::Server},
 };
 
-type Server = mock::Handle<Request<Body>, Response<Body>>;
-
 pub(super) fn context(fake: &Fake) -> (Arc<Context>, Server) {
-    let http = fake::http();
-    let (service, server) = mock::pair();
-    let client = Client::new(service, "shop");
     let mut settings = settings();
     settings.connect_url = Some(fake.address.to_string());
-    let context = Context {
-        recorder: Recorder::new(
-            client.clone(),
-            Reporter {
-                controller: "naru-operator".to_owned(),
-                instance: None,
-            },
-        ),
-        client,
-        settings: Arc::new(settings),
-        kafka: Arc::default(),
-        registries: Arc::new(Registries::new(http.clone())),
-        connects: Arc::new(connect::Clusters::new(http)),
-        failures: Arc::default(),
-        restarts: Arc::default(),
-        metrics: Arc::default(),
-    };
+    let (context, server) = Context::test(settings);
     (Arc::new(context), server)
 }
 
@@ -70,7 +43,7 @@ pub(super) fn finalized(deleted: Option<&str>) -> Arc<SinkConnector> {
     let mut sink = mysql();
     sink.metadata.finalizers = Some(vec![FINALIZER.to_owned()]);
     sink.metadata.deletion_timestamp = deleted.map(|time| serde_json::from_value(json!(time)).unwrap());
-    sink.status = Some(SinkConnectorStatus {
+    sink.status = Some(naru_api::SinkConnectorStatus {
         connector: Some("shop.items".to_owned()),
         ..Default::default()
     });
@@ -81,7 +54,7 @@ fn now() -> String {
     jiff::Timestamp::now().to_string()
 }
 
-async fn pass(fake: &Fake, desired: &Config, restarts: &Restarts, now: Instant) -> Plan {
+async fn pass(fake: &Fake, desired: &Config, restarts: &Pace, now: Instant) -> Plan {
     let connect = fake.client(Mask::default());
     let registered = connect.look("shop.items").await.unwrap();
     let referred = Referred {
@@ -98,7 +71,7 @@ async fn pass(fake: &Fake, desired: &Config, restarts: &Restarts, now: Instant) 
 #[tokio::test]
 async fn a_connector_is_registered_once_and_followed_when_it_changes() {
     let fake = Fake::start().await;
-    let (restarts, now) = (Restarts::default(), Instant::now());
+    let (restarts, now) = (Pace::default(), Instant::now());
     let one = Config::from([("tasks.max", "1")]);
     let two = Config::from([("tasks.max", "2")]);
     let mut plans = Vec::new();
@@ -119,7 +92,7 @@ async fn a_connector_is_registered_once_and_followed_when_it_changes() {
 #[tokio::test]
 async fn failed_tasks_are_restarted_with_growing_pauses() {
     let fake = Fake::start().await;
-    let (restarts, start) = (Restarts::default(), Instant::now());
+    let (restarts, start) = (Pace::default(), Instant::now());
     let desired = Config::from([("tasks.max", "1")]);
     assert_eq!(pass(&fake, &desired, &restarts, start).await, Plan::Create);
     fake.world(|world| {

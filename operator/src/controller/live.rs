@@ -1,0 +1,445 @@
+//! What the resources own, as the API server has it. Kept up to date by one watch for each kind of child, so that a
+//! pass that has nothing to change asks for nothing.
+//!
+//! Each object is kept as compact JSON text without its managed fields, which is a quarter of what the typed object
+//! takes, and parsed when a pass looks at it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    fmt::Debug,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use futures::{StreamExt, pin_mut};
+use k8s_openapi::{
+    api::{apps::v1::Deployment, core::v1::ConfigMap},
+    apimachinery::pkg::apis::meta::v1::OwnerReference,
+};
+use kube::{
+    Api, Resource, ResourceExt,
+    core::NamespaceResourceScope,
+    runtime::{WatchStreamExt, watcher},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::Error;
+
+/// Label of everything that reconcilers create.
+pub const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "naru");
+/// Objects of one page of a list: what is held in memory twice at the start.
+const PAGE: u32 = 50;
+/// How long a pass waits for the first list.
+const FIRST_LIST: Duration = Duration::from_secs(10);
+/// Objects that are remembered after they went: more than can go during one request.
+const MOST_GONE: usize = 1024;
+/// Owners that wait to be looked at, by kind. The watch waits when there are more.
+const WAKES: usize = 1024;
+
+/// The children of all resources.
+#[derive(Debug, Default)]
+pub struct Live {
+    pub deployments: Kept<Deployment>,
+    pub config_maps: Kept<ConfigMap>,
+}
+
+impl Live {
+    /// Waits until it is known what there is: before that, all would look as if it were missing.
+    pub async fn listed(&self) -> Result<(), Error> {
+        let both = async { tokio::join!(self.deployments.listed(), self.config_maps.listed()) };
+        match tokio::time::timeout(FIRST_LIST, both).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(Error::Silent {
+                doing: "list Deployments and ConfigMaps".to_owned(),
+            }),
+        }
+    }
+}
+
+/// Namespace and name.
+type Place = (String, String);
+
+/// The objects of one kind.
+#[derive(Debug)]
+pub struct Kept<K> {
+    state: Mutex<State>,
+    listed: watch::Sender<bool>,
+    kind: std::marker::PhantomData<fn() -> K>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    objects: BTreeMap<Place, Object>,
+    /// During a list: what it has named so far.
+    named: Option<BTreeSet<Place>>,
+    /// The objects that went last, and how many have in all. An answer to a request that was under way at that time may
+    /// be out of date.
+    gone: VecDeque<Place>,
+    times: u64,
+}
+
+#[derive(Debug)]
+struct Object {
+    version: u64,
+    owner: Option<OwnerReference>,
+    text: Box<str>,
+}
+
+/// When a request began, for [`Kept::put`].
+#[derive(Clone, Copy, Debug)]
+pub struct Began(u64);
+
+impl<K> Default for Kept<K> {
+    fn default() -> Self {
+        Self {
+            state: Mutex::default(),
+            listed: watch::Sender::new(false),
+            kind: std::marker::PhantomData,
+        }
+    }
+}
+
+impl<K> Kept<K>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Serialize,
+{
+    /// The object of this name, if there is one.
+    pub fn get(&self, namespace: &str, name: &str) -> Option<K> {
+        let place = (namespace.to_owned(), name.to_owned());
+        let state = self.state();
+        state.objects.get(&place).map(Object::parse)
+    }
+
+    /// Names of all that the owner with this uid controls.
+    pub fn owned(&self, namespace: &str, uid: &str) -> Vec<String> {
+        let state = self.state();
+        let first = (namespace.to_owned(), String::new());
+        state
+            .objects
+            .range(first..)
+            .take_while(|((found, _), _)| found == namespace)
+            .filter(|(_, object)| object.owner.as_ref().is_some_and(|owner| owner.uid == uid))
+            .map(|((_, name), _)| name.clone())
+            .collect()
+    }
+
+    /// To be called before a request whose answer goes to [`Kept::put`].
+    pub fn begin(&self) -> Began {
+        Began(self.state().times)
+    }
+
+    /// Takes over the answer to a request, which the watch will tell of a moment later.
+    pub fn put(&self, began: Began, answer: &K) {
+        let mut state = self.state();
+        if !state.gone_since(began, &place(answer)) {
+            state.insert(answer);
+        }
+    }
+
+    /// It was deleted, as the watch will tell a moment later.
+    pub fn forget(&self, namespace: &str, name: &str) {
+        self.state().remove(&(namespace.to_owned(), name.to_owned()));
+    }
+
+    /// Takes over what the watch says. Returns the owners whose children are not as they were.
+    pub(crate) fn take(&self, event: watcher::Event<K>) -> Vec<Woken> {
+        let mut state = self.state();
+        let known = *self.listed.borrow();
+        match event {
+            watcher::Event::Apply(object) => state.insert(&object).into_iter().collect(),
+            watcher::Event::Delete(object) => state.remove(&place(&object)).into_iter().collect(),
+            watcher::Event::Init => {
+                state.named = Some(BTreeSet::new());
+                Vec::new()
+            }
+            watcher::Event::InitApply(object) => {
+                if let Some(named) = &mut state.named {
+                    named.insert(place(&object));
+                }
+                // At the start each resource is looked at anyway.
+                state.insert(&object).into_iter().filter(|_| known).collect()
+            }
+            watcher::Event::InitDone => {
+                let named = state.named.take().unwrap_or_default();
+                let unnamed: Vec<_> = state
+                    .objects
+                    .keys()
+                    .filter(|place| !named.contains(*place))
+                    .cloned()
+                    .collect();
+                let woken = unnamed.iter().filter_map(|place| state.remove(place)).collect();
+                drop(state);
+                self.listed.send_replace(true);
+                woken
+            }
+        }
+    }
+
+    async fn listed(&self) {
+        // The sender lives as long as `self`.
+        _ = self.listed.subscribe().wait_for(|listed| *listed).await;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A panic elsewhere cannot leave a half-made entry behind.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Unless it is known already, or older than what is known.
+    fn insert<K: Resource<DynamicType = ()> + Clone + Serialize>(&mut self, object: &K) -> Option<Woken> {
+        let place = place(object);
+        let version = version(object);
+        if self
+            .objects
+            .get(&place)
+            .is_some_and(|known| known.version >= version && version > 0)
+        {
+            return None;
+        }
+        let owner = controller(object).cloned();
+        let woken = owner.as_ref().map(|owner| Woken::of(owner, &place.0));
+        let mut pruned = object.clone();
+        pruned.meta_mut().managed_fields = None;
+        let text = serde_json::to_string(&pruned).expect("Kubernetes objects have text as keys");
+        self.objects.insert(
+            place,
+            Object {
+                version,
+                owner,
+                text: text.into_boxed_str(),
+            },
+        );
+        woken
+    }
+
+    /// Whether the object went after that, as far as is remembered.
+    fn gone_since(&self, Began(times): Began, place: &Place) -> bool {
+        let since = usize::try_from(self.times - times).unwrap_or(usize::MAX);
+        since > self.gone.len() || self.gone.iter().rev().take(since).any(|gone| gone == place)
+    }
+
+    fn remove(&mut self, place: &Place) -> Option<Woken> {
+        self.times += 1;
+        self.gone.push_back(place.clone());
+        if self.gone.len() > MOST_GONE {
+            self.gone.pop_front();
+        }
+        let removed = self.objects.remove(place)?;
+        removed.owner.map(|owner| Woken::of(&owner, &place.0))
+    }
+}
+
+impl Object {
+    fn parse<K: DeserializeOwned>(&self) -> K {
+        serde_json::from_str(&self.text).expect("it was written from this type")
+    }
+}
+
+fn place<K: Resource>(object: &K) -> Place {
+    (object.namespace().unwrap_or_default(), object.name_any())
+}
+
+/// Resource versions of one object grow.
+fn version<K: Resource>(object: &K) -> u64 {
+    let version = object.resource_version();
+    version
+        .and_then(|version| version.parse().ok())
+        .unwrap_or_default()
+}
+
+/// The owner that controls an object.
+pub fn controller<K: Resource>(object: &K) -> Option<&OwnerReference> {
+    let mut owners = object.owner_references().iter();
+    owners.find(|owner| owner.controller == Some(true))
+}
+
+/// A resource that is to be looked at, since what it owns has changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Woken {
+    kind: String,
+    namespace: String,
+    name: String,
+}
+
+impl Woken {
+    fn of(owner: &OwnerReference, namespace: &str) -> Self {
+        Self {
+            kind: owner.kind.clone(),
+            namespace: namespace.to_owned(),
+            name: owner.name.clone(),
+        }
+    }
+}
+
+/// Where owners are woken.
+#[derive(Clone, Debug, Default)]
+pub struct Bells(BTreeMap<&'static str, mpsc::Sender<(String, String)>>);
+
+impl Bells {
+    /// Namespace and name of each resource of this kind whose children change.
+    pub fn of(&mut self, kind: &'static str) -> mpsc::Receiver<(String, String)> {
+        let (bell, rings) = mpsc::channel(WAKES);
+        self.0.insert(kind, bell);
+        rings
+    }
+
+    async fn ring(&self, woken: Woken) {
+        if let Some(bell) = self.0.get(woken.kind.as_str()) {
+            // Nobody listens any more when the operator stops.
+            _ = bell.send((woken.namespace, woken.name)).await;
+        }
+    }
+}
+
+/// Follows all children of a kind until `stop`.
+pub async fn follow<K>(kept: &Kept<K>, api: Api<K>, bells: &Bells, stop: &CancellationToken)
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + Serialize
+        + 'static,
+{
+    let (label, value) = MANAGED_BY;
+    let ours = watcher::Config::default()
+        .labels(&format!("{label}={value}"))
+        .page_size(PAGE);
+    let events = watcher(api, ours).default_backoff();
+    pin_mut!(events);
+    while let Some(Some(event)) = stop.run_until_cancelled(events.next()).await {
+        match event {
+            Ok(event) => {
+                for woken in kept.take(event) {
+                    _ = stop.run_until_cancelled(bells.ring(woken)).await;
+                }
+            }
+            // What is known stays, and the watch begins again.
+            Err(error) => tracing::warn!(kind = %K::kind(&()), %error, "failed to watch"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
+    use kube::runtime::watcher::Event;
+
+    use super::*;
+
+    fn map(name: &str, version: u64) -> ConfigMap {
+        ConfigMap {
+            metadata: ObjectMeta {
+                name: Some(name.to_owned()),
+                namespace: Some("shop".to_owned()),
+                resource_version: Some(version.to_string()),
+                managed_fields: Some(vec![ManagedFieldsEntry::default()]),
+                owner_references: Some(vec![OwnerReference {
+                    kind: "ScrapeJob".to_owned(),
+                    name: "items".to_owned(),
+                    uid: "0001".to_owned(),
+                    controller: Some(true),
+                    ..OwnerReference::default()
+                }]),
+                ..ObjectMeta::default()
+            },
+            ..ConfigMap::default()
+        }
+    }
+
+    fn listed(objects: Vec<ConfigMap>) -> Kept<ConfigMap> {
+        let kept = Kept::default();
+        kept.take(Event::Init);
+        for object in objects {
+            kept.take(Event::InitApply(object));
+        }
+        kept.take(Event::InitDone);
+        kept
+    }
+
+    fn versions(kept: &Kept<ConfigMap>) -> Vec<(String, Option<String>)> {
+        let names = kept.owned("shop", "0001");
+        let version = |name: String| {
+            let found = kept.get("shop", &name);
+            (name, found.and_then(|found| found.metadata.resource_version))
+        };
+        names.into_iter().map(version).collect()
+    }
+
+    #[test]
+    fn only_news_wakes_the_owner() {
+        let kept = listed(vec![map("a", 5)]);
+        assert!(kept.take(Event::Apply(map("a", 5))).is_empty());
+        assert!(kept.take(Event::Apply(map("a", 4))).is_empty());
+        let woken = kept.take(Event::Apply(map("a", 6)));
+        assert_eq!(
+            (woken[0].kind.as_str(), woken[0].name.as_str()),
+            ("ScrapeJob", "items")
+        );
+        // Our own change, of which the watch tells later.
+        kept.put(kept.begin(), &map("a", 7));
+        assert!(kept.take(Event::Apply(map("a", 7))).is_empty());
+        assert_eq!(kept.take(Event::Delete(map("a", 8))).len(), 1);
+        assert!(versions(&kept).is_empty());
+    }
+
+    #[test]
+    fn a_list_after_a_lost_watch_tells_what_went_and_what_changed_meanwhile() {
+        let kept = listed(vec![map("a", 1), map("b", 1), map("c", 1)]);
+        kept.take(Event::Init);
+        assert!(kept.take(Event::InitApply(map("a", 1))).is_empty());
+        assert_eq!(kept.take(Event::InitApply(map("b", 2))).len(), 1);
+        // Nothing is missing while the list is under way.
+        assert_eq!(versions(&kept).len(), 3);
+        assert_eq!(kept.take(Event::InitDone).len(), 1);
+        assert_eq!(versions(&kept).len(), 2);
+    }
+
+    #[test]
+    fn an_answer_does_not_bring_back_what_went_meanwhile() {
+        let kept = listed(vec![map("a", 1)]);
+        let began = kept.begin();
+        kept.take(Event::Delete(map("a", 3)));
+        kept.put(began, &map("a", 2));
+        assert!(versions(&kept).is_empty());
+        // That another one went makes no difference.
+        kept.put(began, &map("b", 4));
+        assert_eq!(versions(&kept).len(), 1);
+        for _ in 0..=MOST_GONE {
+            kept.take(Event::Delete(map("c", 3)));
+        }
+        kept.put(began, &map("d", 4));
+        assert_eq!(versions(&kept).len(), 1);
+    }
+
+    #[test]
+    fn what_is_kept_is_small() {
+        let (config_map, deployments) = crate::worker::tests::examples();
+        let live = Live::default();
+        live.config_maps.put(live.config_maps.begin(), &config_map);
+        for deployment in &deployments {
+            live.deployments.put(live.deployments.begin(), deployment);
+        }
+        let texts = |state: &State| -> usize { state.objects.values().map(|object| object.text.len()).sum() };
+        let bytes = texts(&live.config_maps.state()) + texts(&live.deployments.state());
+        // Of a ScrapeJob with its three children: 1,000 of them take less than 9 MB.
+        assert!(bytes < 9 * 1024, "{bytes} bytes");
+    }
+
+    #[tokio::test]
+    async fn a_pass_waits_for_the_first_list() {
+        let live = Live::default();
+        let waiting = live.listed();
+        pin_mut!(waiting);
+        assert!(futures::poll!(&mut waiting).is_pending());
+        live.deployments.take(Event::InitDone);
+        assert!(futures::poll!(&mut waiting).is_pending());
+        live.config_maps.take(Event::InitDone);
+        waiting.await.unwrap();
+    }
+}

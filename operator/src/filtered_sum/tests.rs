@@ -1,0 +1,429 @@
+//! Whole passes against an API server in memory, brokers in memory and a registry on loopback: what is asked for, and
+//! what is said.
+
+use std::time::Duration;
+
+use clap::Parser;
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
+use kube::runtime::watcher::Event;
+use naru_api::Condition;
+use rdkafka::{mocking::MockCluster, producer::DefaultProducerContext, types::RDKafkaRespErr};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{controller::fake::Memory, settings::Settings};
+
+const SUM: &str = "/apis/naru.dev/v1alpha1/namespaces/shop/filteredsums/total";
+const WORKERS: &str = "/apis/apps/v1/namespaces/shop/deployments/total-sum";
+const PODS: &str = "/api/v1/namespaces/shop/pods";
+const STATUS: &str = "PATCH filteredsums/total/status";
+const APPLY: &str = "PATCH deployments/total-sum";
+
+struct World {
+    context: Arc<Context>,
+    api: Memory,
+    brokers: MockCluster<'static, DefaultProducerContext>,
+}
+
+impl World {
+    /// With a FilteredSum that nobody has looked at yet.
+    async fn new() -> Self {
+        let brokers = MockCluster::new(1).unwrap();
+        for (topic, partitions) in [
+            ("items", 3),
+            ("totals", 3),
+            ("naru.shop.total.sum.dead-letters", 1),
+        ] {
+            brokers.create_topic(topic, partitions, 1).unwrap();
+        }
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let registry = format!("http://{}", listener.local_addr().unwrap());
+        // Nothing is registered yet.
+        tokio::spawn(async move { axum::serve(listener, axum::Router::new()).await });
+        let settings = Settings::parse_from([
+            "naru-operator",
+            "--worker-image",
+            "naru/workers:1",
+            "--kafka-bootstrap-servers",
+            &brokers.bootstrap_servers(),
+            "--registry-url",
+            &registry,
+        ]);
+        let (context, server) = Context::test(settings);
+        let api = Memory::serve(server);
+        let sum = json!({
+            "apiVersion": "naru.dev/v1alpha1", "kind": "FilteredSum",
+            "metadata": { "name": "total", "namespace": "shop", "uid": "0001", "generation": 1, "resourceVersion": "1" },
+            "spec": {
+                "input": { "topic": "items" }, "filter": "price <= 1000", "sum": { "field": "price" },
+                "output": { "topic": "totals" },
+            },
+        });
+        api.world(|world| world.objects.insert(SUM.to_owned(), sum));
+        Self {
+            context: Arc::new(context),
+            api,
+            brokers,
+        }
+    }
+
+    /// One pass over the resource as it is stored. Returns the requests.
+    async fn pass(&self) -> Vec<String> {
+        self.pass_over(self.api.object(SUM)).await
+    }
+
+    async fn pass_over(&self, sum: FilteredSum) -> Vec<String> {
+        let pass = reconcile(Arc::new(sum), Arc::clone(&self.context));
+        let pass = tokio::time::timeout(Duration::from_secs(20), pass).await;
+        // What went wrong is told by the status.
+        _ = pass.expect("a pass ends");
+        self.api.requests()
+    }
+
+    /// Somebody edits the resource.
+    fn declare(&self, path: &str, value: Value) {
+        let _: FilteredSum = self.api.edit(SUM, |sum| {
+            let generation = sum["metadata"]["generation"].as_i64().unwrap();
+            sum["metadata"]["generation"] = (generation + 1).into();
+            let (parent, field) = path.rsplit_once('/').unwrap();
+            sum.pointer_mut(parent).unwrap()[field] = value;
+        });
+    }
+
+    /// Somebody edits the workers, and the watch tells of it.
+    fn edit(&self, edit: impl FnOnce(&mut Value)) {
+        let workers: Deployment = self.api.edit(WORKERS, edit);
+        self.context.live.deployments.take(Event::Apply(workers));
+    }
+
+    /// The Deployment's controller has done its work.
+    fn workers_are(&self, replicas: i64, ready: i64, progressing: &str) {
+        self.edit(|workers| {
+            workers["spec"]["replicas"] = replicas.into();
+            workers["status"] = json!({
+                "observedGeneration": workers["metadata"]["generation"], "replicas": replicas, "updatedReplicas": replicas, "readyReplicas": ready,
+                "conditions": [{ "type": "Progressing", "status": if progressing == "ProgressDeadlineExceeded" { "False" } else { "True" },
+                    "reason": progressing }],
+            });
+        });
+    }
+
+    /// A resource whose worker runs, and has proved its revision.
+    async fn running() -> Self {
+        let world = Self::new().await;
+        world.pass().await;
+        world.workers_are(1, 1, "NewReplicaSetAvailable");
+        world.pass().await;
+        world.api.events();
+        world
+    }
+
+    fn status(&self) -> naru_api::FilteredSumStatus {
+        self.api.object::<FilteredSum>(SUM).status.unwrap()
+    }
+
+    /// `True/Running`.
+    fn condition(&self, condition_type: &str) -> String {
+        let status = self.status();
+        let mut conditions = status.conditions.iter();
+        let found = conditions.find(|condition| condition.condition_type == condition_type);
+        let Condition { status, reason, .. } = found.unwrap();
+        format!("{status}/{reason}")
+    }
+
+    fn message(&self, condition_type: &str) -> String {
+        let status = self.status();
+        let mut conditions = status.conditions.iter();
+        let found = conditions.find(|condition| condition.condition_type == condition_type);
+        found.unwrap().message.clone()
+    }
+
+    fn revision(&self) -> String {
+        let workers: Deployment = self.api.object(WORKERS);
+        let annotations = workers.spec.unwrap().template.metadata.unwrap().annotations;
+        annotations.unwrap()["naru.dev/revision"].clone()
+    }
+
+    fn config_maps(&self) -> Vec<String> {
+        let prefix = "/api/v1/namespaces/shop/configmaps/total-sum-";
+        self.api.world(|world| {
+            let paths = world.objects.keys();
+            paths
+                .filter_map(|path| path.strip_prefix(prefix).map(str::to_owned))
+                .collect()
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_pass_over_an_unchanged_resource_asks_the_api_server_for_nothing() {
+    let world = World::new().await;
+    assert_eq!(
+        world.pass().await,
+        ["POST configmaps", "GET deployments/total-sum", APPLY, STATUS]
+    );
+    assert_eq!(world.condition("Ready"), "False/Starting");
+    assert_eq!(world.condition("Progressing"), "True/Starting");
+    assert!(world.pass().await.is_empty());
+
+    let stale = world.api.object(SUM);
+    world.workers_are(1, 1, "NewReplicaSetAvailable");
+    assert_eq!(world.pass().await, [STATUS]);
+    assert_eq!(world.condition("Ready"), "True/Running");
+    assert_eq!(world.status().last_good_revision, Some(world.revision()));
+    // The watch has not told of the status yet.
+    assert!(world.pass_over(stale).await.is_empty());
+    for _ in 0..5 {
+        assert!(world.pass().await.is_empty());
+    }
+    assert_eq!(world.api.events(), ["Starting", "Running"]);
+}
+
+#[tokio::test]
+async fn an_edit_is_one_new_config_map_and_one_apply_and_the_old_config_map_goes_when_nobody_reads_it() {
+    let world = World::running().await;
+    let old = world.revision();
+    world.declare("/spec/commitInterval", "200ms".into());
+    assert_eq!(world.pass().await, ["POST configmaps", APPLY, STATUS]);
+    let new = world.revision();
+    assert_ne!(old, new);
+    assert_eq!(world.config_maps().len(), 2);
+    world.workers_are(1, 1, "NewReplicaSetAvailable");
+    assert_eq!(world.pass().await, [STATUS]);
+    assert_eq!(world.pass().await, [format!("DELETE configmaps/total-sum-{old}")]);
+    assert_eq!(world.config_maps(), [new]);
+    assert!(world.pass().await.is_empty());
+}
+
+#[tokio::test]
+async fn what_somebody_else_changed_is_changed_back_once_and_told_by_its_field() {
+    let world = World::running().await;
+    let drift = |workers: &mut Value| {
+        workers["spec"]["template"]["spec"]["containers"][0]["image"] = "evil:1".into();
+    };
+    world.edit(drift);
+    assert_eq!(world.pass().await, [APPLY, STATUS]);
+    let event = world.api.world(|world| world.events[0].clone());
+    assert_eq!(event["reason"], "DriftRepaired");
+    assert_eq!(
+        event["note"],
+        "somebody changed spec.template.spec.containers[sum].image of Deployment \"total-sum\", which was changed back"
+    );
+    assert!(world.pass().await.is_empty());
+    // Whoever insists is not fought at full speed.
+    world.edit(drift);
+    assert!(world.pass().await.is_empty());
+}
+
+#[tokio::test]
+async fn the_number_of_workers_is_the_autoscalers() {
+    let world = World::running().await;
+    world.workers_are(7, 7, "NewReplicaSetAvailable");
+    assert_eq!(world.pass().await, [STATUS]);
+    assert_eq!(world.status().replicas, Some(7));
+    assert!(world.pass().await.is_empty());
+}
+
+#[tokio::test]
+async fn workers_that_were_deleted_come_back() {
+    let world = World::running().await;
+    let workers: Deployment = world.api.object(WORKERS);
+    world.api.world(|world| world.objects.remove(WORKERS));
+    world.context.live.deployments.take(Event::Delete(workers));
+    assert_eq!(world.pass().await, ["GET deployments/total-sum", APPLY, STATUS]);
+}
+
+#[tokio::test]
+async fn a_deployment_of_somebody_else_is_left_alone() {
+    let world = World::new().await;
+    let theirs = json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "total-sum", "namespace": "shop" } });
+    world
+        .api
+        .world(|world| world.objects.insert(WORKERS.to_owned(), theirs.clone()));
+    assert_eq!(
+        world.pass().await,
+        ["POST configmaps", "GET deployments/total-sum", STATUS]
+    );
+    assert_eq!(world.condition("Ready"), "False/NameConflict");
+    assert_eq!(world.api.world(|world| world.objects[WORKERS].clone()), theirs);
+    assert_eq!(world.api.events(), ["NameConflict"]);
+}
+
+#[tokio::test]
+async fn a_bad_edit_and_an_outage_leave_what_runs_alone_and_are_told_once() {
+    let world = World::running().await;
+    let before = world.revision();
+    world.declare("/spec/filter", "price <=".into());
+    let mut writes = Vec::new();
+    for _ in 0..20 {
+        writes.extend(world.pass().await);
+    }
+    assert_eq!(writes, [STATUS]);
+    assert_eq!(world.condition("Valid"), "False/InvalidSpec");
+    assert_eq!(world.condition("Degraded"), "True/LastKnownGood");
+    assert_eq!(world.api.events(), ["InvalidSpec"]);
+
+    // Mended, but now with a registry that nobody runs.
+    world.declare("/spec/filter", "price <= 5".into());
+    world.declare("/spec/registry", json!({ "url": "http://127.0.0.1:9" }));
+    let mut writes = Vec::new();
+    for _ in 0..20 {
+        writes.extend(world.pass().await);
+    }
+    assert_eq!(writes, [STATUS]);
+    assert_eq!(world.condition("Ready"), "False/RegistryUnreachable");
+    assert_eq!(world.condition("Degraded"), "True/LastKnownGood");
+    assert_eq!(world.revision(), before);
+}
+
+#[tokio::test]
+async fn an_outage_while_all_runs_as_declared_shows_in_one_condition_alone() {
+    let world = World::running().await;
+    let denied = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
+    world.brokers.topic_error("items", denied).unwrap();
+    // An edit that needs no other workers, and asks anew what was asked a moment ago.
+    world.declare("/spec/scaling", json!({ "maxReplicas": 2 }));
+    assert_eq!(world.pass().await, [STATUS]);
+    assert_eq!(world.condition("DependenciesReady"), "False/KafkaRefused");
+    assert_eq!(world.condition("Ready"), "True/Running");
+    assert_eq!(world.condition("Degraded"), "False/AsExpected");
+    assert_eq!(world.api.events(), ["KafkaRefused"]);
+}
+
+#[tokio::test]
+async fn suspended_workers_end_although_nothing_else_works_and_come_back_as_no_drift() {
+    let world = World::running().await;
+    world.declare("/spec/filter", "price <=".into());
+    world.declare("/spec/suspend", true.into());
+    assert_eq!(world.pass().await, [APPLY, STATUS]);
+    let workers: Deployment = world.api.object(WORKERS);
+    assert_eq!(workers.spec.unwrap().replicas, Some(0));
+    assert_eq!(world.condition("Paused"), "True/Suspended");
+    assert_eq!(world.condition("Ready"), "False/Suspended");
+    assert_eq!(world.condition("Valid"), "False/InvalidSpec");
+    assert!(world.pass().await.is_empty());
+    // Somebody scales them by hand.
+    world.workers_are(3, 3, "NewReplicaSetAvailable");
+    assert_eq!(world.pass().await[0], APPLY);
+
+    world.declare("/spec/filter", "price <= 1000".into());
+    world.declare("/spec/suspend", false.into());
+    world.api.events();
+    assert_eq!(world.pass().await[0], APPLY);
+    assert!(!world.api.events().contains(&"DriftRepaired".to_owned()));
+    assert_eq!(world.condition("Paused"), "False/NotSuspended");
+}
+
+#[tokio::test]
+async fn a_suspended_resource_that_has_no_workers_gets_none() {
+    let world = World::new().await;
+    world.declare("/spec/suspend", true.into());
+    assert_eq!(world.pass().await, [STATUS]);
+    assert!(world.pass().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_rollout_without_progress_is_told_with_the_reason_of_its_pod() {
+    let world = World::running().await;
+    world.declare("/spec/commitInterval", "200ms".into());
+    world.pass().await;
+    world.workers_are(1, 0, "ProgressDeadlineExceeded");
+    crashing(&world);
+    assert!(world.pass().await.contains(&STATUS.to_owned()));
+    assert_eq!(world.condition("Degraded"), "True/RolloutStalled");
+    assert_eq!(world.condition("Ready"), "False/RolloutStalled");
+    assert!(
+        world
+            .message("Degraded")
+            .contains("ends with exit code 1 (Error)"),
+        "{}",
+        world.message("Degraded")
+    );
+    // It is looked at again and again, and said once.
+    let again = world.pass().await;
+    assert!(again.iter().all(|request| request == "GET pods"), "{again:?}");
+}
+
+#[tokio::test]
+async fn with_auto_rollback_the_last_good_workers_come_back_until_the_next_edit() {
+    let world = World::running().await;
+    let good = world.revision();
+    world.declare("/spec/rollout", json!({ "autoRollback": true }));
+    world.declare("/spec/commitInterval", "200ms".into());
+    world.pass().await;
+    let bad = world.revision();
+    world.workers_are(1, 0, "ProgressDeadlineExceeded");
+    crashing(&world);
+    assert!(world.pass().await.contains(&APPLY.to_owned()));
+    assert_eq!(world.revision(), good);
+    assert_eq!(world.condition("Degraded"), "True/RolledBack");
+    assert!(
+        world.message("Ready").contains("ends with exit code 1"),
+        "{}",
+        world.message("Ready")
+    );
+
+    world.workers_are(1, 1, "NewReplicaSetAvailable");
+    world.pass().await;
+    world.pass().await;
+    assert!(world.pass().await.is_empty());
+    assert_eq!(world.revision(), good);
+    assert_eq!(world.condition("Ready"), "False/RolledBack");
+    assert_eq!(world.condition("Progressing"), "False/Settled");
+    assert_eq!(world.status().last_good_revision, Some(good.clone()));
+    assert_eq!(world.config_maps(), [good]);
+    assert!(world.api.events().contains(&"RolledBack".to_owned()));
+
+    world.declare("/spec/commitInterval", "300ms".into());
+    world.pass().await;
+    assert!(world.revision() != bad && world.condition("Degraded") == "False/AsExpected");
+}
+
+/// A pod of the current revision that ends again and again.
+fn crashing(world: &World) {
+    let pod = json!({
+        "metadata": { "name": "total-sum-x", "annotations": { "naru.dev/revision": world.revision() } },
+        "status": { "containerStatuses": [{
+            "name": "sum", "ready": false, "restartCount": 3, "image": "i", "imageID": "",
+            "lastState": { "terminated": { "exitCode": 1, "reason": "Error" } },
+        }] },
+    });
+    let pods = json!({ "metadata": {}, "items": [pod] });
+    world
+        .api
+        .world(|world| world.objects.insert(PODS.to_owned(), pods));
+}
+
+#[tokio::test]
+async fn conditions_of_the_autoscaler_are_neither_compared_nor_written() {
+    let world = World::running().await;
+    let theirs = json!({ "type": "ScalingActive", "status": "True", "reason": "FollowingLag", "message": "m",
+        "lastTransitionTime": "2026-01-01T00:00:00Z" });
+    let _: FilteredSum = world.api.edit(SUM, |sum| {
+        sum["status"]["conditions"].as_array_mut().unwrap().push(theirs);
+    });
+    assert!(world.pass().await.is_empty());
+    world.declare("/spec/filter", "price <=".into());
+    world.pass().await;
+    let types: Vec<String> = world
+        .status()
+        .conditions
+        .into_iter()
+        .map(|condition| condition.condition_type)
+        .collect();
+    // What was sent; the real API server keeps the others, which another field manager owns.
+    assert_eq!(types, naru_api::condition::OF_RECONCILERS);
+}
+
+#[tokio::test]
+async fn a_config_map_that_was_deleted_comes_back() {
+    let world = World::running().await;
+    let path = format!(
+        "/api/v1/namespaces/shop/configmaps/total-sum-{}",
+        world.revision()
+    );
+    let config_map: ConfigMap = world.api.object(&path);
+    world.api.world(|world| world.objects.remove(&path));
+    world.context.live.config_maps.take(Event::Delete(config_map));
+    assert_eq!(world.pass().await, ["POST configmaps"]);
+}

@@ -1,0 +1,292 @@
+//! A pass over a resource with workers: what all kinds of them have in common.
+
+use std::{fmt::Debug, time::Duration};
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::{
+    Api, Resource, ResourceExt,
+    api::{DeleteParams, Patch, PatchParams},
+    core::{NamespaceResourceScope, object::HasStatus},
+    runtime::controller::Action,
+};
+use naru_api::condition::READY;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+use super::{
+    Crew, Revision, health, pods, replicas,
+    revision::config_map_name,
+    rollout::{self, Seen, complete, proved, stalled},
+};
+use crate::controller::{
+    Context, Error, apply,
+    conditions::Ended,
+    drift,
+    error::within,
+    report,
+    status::{self, Conditions},
+};
+
+/// Field manager of the one write that suspends workers. What it owns goes back with the next apply.
+const FIELD_MANAGER: &str = "naru/suspend";
+/// Instead of the hash of what was applied, so that the end of a suspension is no drift.
+const SUSPENDED: &str = "suspended";
+/// Workers that are not ready for so long may be unable to.
+const WORRYING: SignedDuration = SignedDuration::from_secs(15);
+/// Next look at workers that are not ready, or at what somebody keeps changing.
+const UNWELL: Duration = Duration::from_secs(10);
+/// Most ConfigMaps that are deleted in one pass.
+const MOST_DELETED: usize = 10;
+
+/// A pass under way.
+pub struct Pass<'a, K> {
+    context: &'a Context,
+    kind: &'static str,
+    object: &'a K,
+    crew: Crew,
+    /// Hash of the revision that the spec declares; none while it is not known to be valid.
+    declared: Option<String>,
+    /// Why pods do not come up, once that was asked.
+    failing: Option<Option<String>>,
+    /// Something is to be done again soon.
+    again: bool,
+}
+
+impl<'a, K> Pass<'a, K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + HasStatus<Status: Conditions>,
+{
+    /// Begins a pass, once it is known what there is.
+    pub async fn begin(
+        context: &'a Context,
+        kind: &'static str,
+        object: &'a K,
+        crew: Crew,
+    ) -> Result<Self, Error> {
+        context.live.listed().await?;
+        Ok(Self {
+            context,
+            kind,
+            object,
+            crew,
+            declared: None,
+            failing: None,
+            again: false,
+        })
+    }
+
+    /// Says what should run, whether it can be applied or not.
+    pub fn declare(&mut self, revision: &Revision) {
+        self.declared = Some(revision.hash.clone());
+    }
+
+    /// Makes what runs what should run, and does nothing where it is so already.
+    pub async fn apply(&mut self, declared: &Revision) -> Result<(), Error> {
+        let deployments = self.deployments();
+        let failing = self.failing(&deployments).await;
+        let last_good = self.crew.last_good.as_deref().and_then(|hash| {
+            let name = config_map_name(&self.crew.config_maps, hash);
+            Some((hash, self.context.live.config_maps.get(&self.namespace(), &name)?))
+        });
+        let revision = rollout::choose(
+            declared,
+            &Seen {
+                deployments: &deployments,
+                auto_rollback: self.crew.auto_rollback,
+                last_good,
+                failing: failing.as_deref(),
+            },
+        );
+        if let Some(config_map) = &revision.config_map {
+            self.settle(config_map).await?;
+        }
+        for deployment in &revision.deployments {
+            self.settle(deployment).await?;
+        }
+        self.sweep(&revision).await
+    }
+
+    async fn settle<C: apply::Child>(&mut self, child: &C) -> Result<(), Error> {
+        let settled = apply::settle(self.context, self.object, child).await?;
+        self.again |= settled == apply::Settled::Later;
+        Ok(())
+    }
+
+    /// Ends all workers without forgetting what they are: this needs neither a valid spec nor anything that answers.
+    pub async fn suspend(&self) -> Result<(), Error> {
+        let patch = json!({ "metadata": { "annotations": { drift::APPLIED: SUSPENDED } }, "spec": { "replicas": 0 } });
+        for deployment in self.deployments() {
+            let applied = deployment.annotations().get(drift::APPLIED);
+            if replicas(&deployment) == 0 && applied.is_some_and(|applied| applied == SUSPENDED) {
+                continue;
+            }
+            let name = deployment.name_any();
+            let api = Api::<Deployment>::namespaced(self.context.client.clone(), &self.namespace());
+            let parameters = PatchParams {
+                field_manager: Some(FIELD_MANAGER.to_owned()),
+                ..PatchParams::default()
+            };
+            let kept = &self.context.live.deployments;
+            let began = kept.begin();
+            let merge = Patch::Merge(&patch);
+            let patched = within(api.patch(&name, &parameters, &merge), || {
+                format!("suspend Deployment {name:?}")
+            })
+            .await?;
+            kept.put(began, &patched);
+        }
+        Ok(())
+    }
+
+    /// Writes what the pass found. `fill` sets what only this kind's status has, from the replicas that there are.
+    pub async fn end(
+        mut self,
+        outcome: Result<(), Error>,
+        fill: impl FnOnce(&mut K::Status, Option<i32>) -> &mut Option<String>,
+    ) -> Result<Action, Error> {
+        let deployments = self.deployments();
+        let failing = self.failing(&deployments).await;
+        let members: Vec<_> = self
+            .crew
+            .members
+            .iter()
+            .map(|(title, name)| {
+                let mut deployments = deployments.iter();
+                (
+                    *title,
+                    deployments.find(|deployment| deployment.name_any() == *name),
+                )
+            })
+            .collect();
+        let health = health::health(self.declared.as_deref(), &members, failing.as_deref());
+        let scaled = members
+            .last()
+            .and_then(|(_, deployment)| deployment.map(replicas));
+        let good = self
+            .declared
+            .clone()
+            .filter(|declared| proved(declared, members.len(), &deployments));
+        let ready = health.ready;
+        let ended = Ended {
+            outcome: outcome.as_ref().copied(),
+            suspended: self.crew.suspended,
+            health,
+        };
+        status::conclude(self.context, self.object, &ended, |status| {
+            let last_good = fill(status, scaled);
+            if good.is_some() {
+                *last_good = good;
+            }
+        })
+        .await?;
+        outcome?;
+        let resync = self.context.settings.resync;
+        let after = if (ready || self.crew.suspended) && !self.again {
+            resync
+        } else {
+            resync.min(UNWELL)
+        };
+        Ok(report::succeeded(self.context, self.kind, self.object, after))
+    }
+
+    /// The resource's own Deployments, as far as they are there.
+    fn deployments(&self) -> Vec<Deployment> {
+        let namespace = self.namespace();
+        let found = self.crew.members.iter().filter_map(|(_, name)| {
+            let found = self.context.live.deployments.get(&namespace, name)?;
+            apply::owns(self.object, &found).then_some(found)
+        });
+        found.collect()
+    }
+
+    /// Why pods do not come up, where they have not for some time. Asked once in a pass.
+    async fn failing(&mut self, deployments: &[Deployment]) -> Option<String> {
+        if self.failing.is_none() {
+            self.failing = Some(self.look_at_pods(deployments).await);
+        }
+        self.failing.clone().flatten()
+    }
+
+    async fn look_at_pods(&self, deployments: &[Deployment]) -> Option<String> {
+        if self.crew.suspended {
+            return None;
+        }
+        let long = self.unready_for().is_some_and(|unready| unready > WORRYING);
+        let suspects = deployments
+            .iter()
+            .filter(|deployment| stalled(deployment) || (long && !complete(deployment)));
+        for deployment in suspects {
+            match pods::failing(self.context, deployment).await {
+                Ok(None) => {}
+                Ok(Some(why)) => return Some(why),
+                // What is asked for is a courtesy to the reader of the status.
+                Err(error) => tracing::debug!(
+                    kind = self.kind,
+                    error = error.sentence(),
+                    "failed to look at pods"
+                ),
+            }
+        }
+        None
+    }
+
+    /// For how long the resource has said that it is not ready.
+    fn unready_for(&self) -> Option<SignedDuration> {
+        let mut conditions = self.object.status()?.conditions().iter();
+        let ready = conditions.find(|condition| condition.condition_type == READY)?;
+        let since: Timestamp = ready.last_transition_time.parse().ok()?;
+        (ready.status == "False").then(|| Timestamp::now().duration_since(since))
+    }
+
+    /// Deletes the ConfigMaps of older revisions, once nothing reads them any more.
+    async fn sweep(&self, running: &Revision) -> Result<(), Error> {
+        let deployments = self.deployments();
+        let expected = self.crew.members.len();
+        let settled = deployments.len() == expected
+            && deployments.iter().all(|deployment| {
+                super::revision::running(deployment) == Some(&running.hash) && complete(deployment)
+            });
+        let Some(uid) = self.object.uid().filter(|_| settled) else {
+            return Ok(());
+        };
+        let namespace = self.namespace();
+        let kept = &self.context.live.config_maps;
+        let name = |hash: &str| config_map_name(&self.crew.config_maps, hash);
+        let needed = [
+            Some(name(&running.hash)),
+            self.crew.last_good.as_deref().map(name),
+        ];
+        let old = kept
+            .owned(&namespace, &uid)
+            .into_iter()
+            .filter(|name| !needed.contains(&Some(name.clone())));
+        let api =
+            Api::<k8s_openapi::api::core::v1::ConfigMap>::namespaced(self.context.client.clone(), &namespace);
+        for name in old.take(MOST_DELETED) {
+            let parameters = DeleteParams::default();
+            match within(api.delete(&name, &parameters), || {
+                format!("delete ConfigMap {name:?}")
+            })
+            .await
+            {
+                Ok(_) => {}
+                Err(Error::Kubernetes {
+                    source: kube::Error::Api(status),
+                    ..
+                }) if status.is_not_found() => {}
+                Err(error) => return Err(error),
+            }
+            kept.forget(&namespace, &name);
+        }
+        Ok(())
+    }
+
+    fn namespace(&self) -> String {
+        self.object.namespace().unwrap_or_default()
+    }
+}
