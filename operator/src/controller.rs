@@ -45,6 +45,7 @@ use crate::{
     metrics::{Metrics, Object},
     registry::Registries,
     settings::Settings,
+    sink_connector,
 };
 
 /// Resources of one kind that are worked on at once.
@@ -63,8 +64,8 @@ pub struct Context {
     pub live: Arc<Live>,
     pub written: Arc<status::Written>,
     pub failures: Arc<backoff::Failures>,
-    /// Restarts of failed tasks, by connector.
-    pub restarts: Arc<Pace>,
+    /// What is remembered of connectors.
+    pub connectors: Arc<sink_connector::Memory>,
     /// Repairs of what somebody else changed, by child.
     pub repairs: Arc<Pace>,
     pub metrics: Arc<Metrics>,
@@ -99,7 +100,7 @@ impl Context {
             live: Arc::default(),
             written: Arc::default(),
             failures: Arc::default(),
-            restarts: Arc::default(),
+            connectors: Arc::default(),
             repairs: Arc::default(),
             metrics,
         }

@@ -14,6 +14,7 @@ use naru_api::{FilteredSum, condition::reason};
 pub use self::validate::{ValidFilteredSum, validate};
 use crate::{
     controller::{Context, Error},
+    deletion::{self, Ending, Outside},
     endpoint::Freshness,
     names::Names,
     worker::{Crew, Pass},
@@ -30,10 +31,23 @@ pub struct Referred {
 /// One pass over a FilteredSum.
 pub async fn reconcile(sum: Arc<FilteredSum>, context: Arc<Context>) -> Result<Action, Error> {
     let mut pass = Pass::begin(&context, KIND, &*sum, crew(&sum)).await?;
+    let outside = outside(&sum, &context);
+    match deletion::begin(&context, KIND, &*sum, sum.spec.deletion_policy, outside).await? {
+        None => {}
+        Some(Ending::Gone) => return Ok(Action::await_change()),
+        Some(Ending::Waits(error)) => {
+            return pass
+                .end(Err(error), |status, _| &mut status.last_good_revision)
+                .await;
+        }
+    }
+    let mut created = Vec::new();
     let mut referred = None;
-    let outcome = converge(&sum, &context, &mut pass, &mut referred).await;
+    let outcome = converge(&sum, &context, &mut pass, &mut referred, &mut created).await;
     pass.end(outcome, |status, workers| {
         status.replicas = workers.or(status.replicas);
+        created.retain(|topic| !status.created_topics.contains(topic));
+        status.created_topics.append(&mut created);
         if let Some(Referred { input_partitions }) = referred {
             status.max_replicas = Some(sum.spec.scaling.max_replicas.min(input_partitions));
         }
@@ -47,6 +61,7 @@ async fn converge(
     context: &Context,
     pass: &mut Pass<'_, FilteredSum>,
     found: &mut Option<Referred>,
+    created: &mut Vec<String>,
 ) -> Result<(), Error> {
     let valid = validate(&context.settings, sum);
     if sum.spec.suspend {
@@ -61,7 +76,19 @@ async fn converge(
         sum.status().and_then(|status| status.observed_generation),
     );
     let referred = dereference(context, &valid, freshness).await?;
-    create_topics(context, &valid, referred, freshness).await?;
+    let kafka = context.kafka.get(&valid.document.kafka.bootstrap_servers)?;
+    for topic in build::topics(&valid, referred) {
+        let partitions = kafka.ensure_for(sum, &topic, freshness, created).await?;
+        if partitions < topic.partitions {
+            return Err(Error::dependency(
+                reason::TOPIC_TOO_SMALL,
+                format!(
+                    "topic {:?} has {partitions} partitions and needs {}",
+                    topic.name, topic.partitions
+                ),
+            ));
+        }
+    }
     pass.apply(&workers).await?;
     *found = Some(referred);
     Ok(())
@@ -93,26 +120,24 @@ async fn dereference(
     }
 }
 
-async fn create_topics(
-    context: &Context,
-    sum: &ValidFilteredSum,
-    referred: Referred,
-    freshness: Freshness,
-) -> Result<(), Error> {
-    let kafka = context.kafka.get(&sum.document.kafka.bootstrap_servers)?;
-    for topic in build::topics(sum, referred) {
-        let partitions = kafka.ensure(&topic, freshness).await?.partitions;
-        if partitions < topic.partitions {
-            return Err(Error::dependency(
-                reason::TOPIC_TOO_SMALL,
-                format!(
-                    "topic {:?} has {partitions} partitions and needs {}",
-                    topic.name, topic.partitions
-                ),
-            ));
-        }
+/// What it has outside Kubernetes.
+fn outside(sum: &FilteredSum, context: &Context) -> Outside {
+    let (namespace, name) = (sum.namespace().unwrap_or_default(), sum.name_any());
+    let names = Names {
+        namespace: &namespace,
+        name: &name,
+    };
+    let own = sum.spec.kafka.as_ref().map(|kafka| &kafka.bootstrap_servers);
+    Outside {
+        deployments: vec![names.sum()],
+        bootstrap_servers: context.settings.bootstrap_servers(own).ok(),
+        group: names.sum_group(),
+        topics: sum
+            .status()
+            .map(|status| status.created_topics.clone())
+            .unwrap_or_default(),
+        namespace: namespace.clone(),
     }
-    Ok(())
 }
 
 /// The workers, which are scaled.

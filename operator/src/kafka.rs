@@ -3,12 +3,13 @@
 mod delete;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     fmt::Display,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
+use kube::Resource;
 use naru_api::condition::reason;
 use rdkafka::{
     ClientConfig,
@@ -134,6 +135,9 @@ pub struct Cluster {
     /// Partitions by topic.
     topics: Cache<String, i32>,
     fence: Fence,
+    /// For which resource, by its uid, a topic was created. A pass may see the resource as it was before that was
+    /// written down.
+    created: Mutex<HashMap<String, String>>,
 }
 
 impl Cluster {
@@ -154,6 +158,7 @@ impl Cluster {
             external,
             topics: Cache::new(REMEMBERED),
             fence,
+            created: Mutex::default(),
         })
     }
 
@@ -228,6 +233,31 @@ impl Cluster {
         Ok(AdminOptions::new()
             .request_timeout(deadline)
             .operation_timeout(deadline))
+    }
+
+    /// Makes sure of a topic for a resource, and adds it to the ones that were created for it. Returns how many
+    /// partitions it has.
+    pub async fn ensure_for<K: Resource>(
+        &self,
+        owner: &K,
+        topic: &TopicSpec,
+        freshness: Freshness,
+        created: &mut Vec<String>,
+    ) -> Result<i32, Error> {
+        let ensured = self.ensure(topic, freshness).await?;
+        let owner = owner.meta().uid.clone().unwrap_or_default();
+        let ours = {
+            // A panic elsewhere cannot leave a half-made entry behind.
+            let mut owners = self.created.lock().unwrap_or_else(PoisonError::into_inner);
+            if ensured.created {
+                owners.insert(topic.name.clone(), owner.clone());
+            }
+            owners.get(&topic.name) == Some(&owner)
+        };
+        if ours && !created.contains(&topic.name) {
+            created.push(topic.name.clone());
+        }
+        Ok(ensured.partitions)
     }
 
     /// Asks when it is this request's turn. Any error of the client's means that nobody answered it.

@@ -19,6 +19,7 @@ pub mod check;
 pub mod client;
 pub mod connect;
 pub mod controller;
+pub mod deletion;
 pub mod endpoint;
 pub mod filtered_sum;
 pub mod kafka;

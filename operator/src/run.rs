@@ -33,6 +33,9 @@ use crate::{
 /// Why the operator could not start, or go on.
 #[derive(Debug, Snafu)]
 pub enum Error {
+    #[snafu(display("{problem}"))]
+    Settings { problem: String },
+
     #[snafu(display("failed to find a Kubernetes API server"))]
     Infer { source: kube::config::InferConfigError },
 
@@ -57,6 +60,7 @@ const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// Runs the operator until `stop`.
 pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), Error> {
+    settings.check().map_err(|problem| Error::Settings { problem })?;
     let config = Config::infer().await.context(InferSnafu)?;
     let metrics: Arc<Metrics> = Arc::default();
     let elector = elector(&settings, &config, &metrics)?;

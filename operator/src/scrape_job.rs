@@ -13,6 +13,7 @@ use naru_api::ScrapeJob;
 pub use self::validate::{ValidScrapeJob, most_fetchers, validate};
 use crate::{
     controller::{Context, Error},
+    deletion::{self, Ending, Outside},
     endpoint::Freshness,
     kafka::TopicSpec,
     names::Names,
@@ -31,10 +32,23 @@ pub struct Children {
 /// One pass over a ScrapeJob.
 pub async fn reconcile(job: Arc<ScrapeJob>, context: Arc<Context>) -> Result<Action, Error> {
     let mut pass = Pass::begin(&context, KIND, &*job, crew(&job)).await?;
-    let outcome = converge(&job, &context, &mut pass).await;
+    let outside = outside(&job, &context);
+    match deletion::begin(&context, KIND, &*job, job.spec.deletion_policy, outside).await? {
+        None => {}
+        Some(Ending::Gone) => return Ok(Action::await_change()),
+        Some(Ending::Waits(error)) => {
+            return pass
+                .end(Err(error), |status, _| &mut status.last_good_revision)
+                .await;
+        }
+    }
+    let mut created = Vec::new();
+    let outcome = converge(&job, &context, &mut pass, &mut created).await;
     let reached = outcome.is_ok();
     pass.end(outcome, |status, fetchers| {
         status.replicas = fetchers.or(status.replicas);
+        created.retain(|topic| !status.created_topics.contains(topic));
+        status.created_topics.append(&mut created);
         if reached {
             status.max_replicas = Some(most_fetchers(&job.spec));
         }
@@ -43,7 +57,12 @@ pub async fn reconcile(job: Arc<ScrapeJob>, context: Arc<Context>) -> Result<Act
     .await
 }
 
-async fn converge(job: &ScrapeJob, context: &Context, pass: &mut Pass<'_, ScrapeJob>) -> Result<(), Error> {
+async fn converge(
+    job: &ScrapeJob,
+    context: &Context,
+    pass: &mut Pass<'_, ScrapeJob>,
+    created: &mut Vec<String>,
+) -> Result<(), Error> {
     let valid = validate(&context.settings, job);
     if job.spec.suspend {
         pass.suspend().await?;
@@ -57,7 +76,10 @@ async fn converge(job: &ScrapeJob, context: &Context, pass: &mut Pass<'_, Scrape
         job.status().and_then(|status| status.observed_generation),
     );
     dereference(context, &valid, freshness).await?;
-    create_topics(context, &valid, &children.topics, freshness).await?;
+    let kafka = context.kafka.get(&valid.bootstrap_servers)?;
+    for topic in &children.topics {
+        kafka.ensure_for(job, topic, freshness, created).await?;
+    }
     pass.apply(&children.workers).await
 }
 
@@ -66,17 +88,24 @@ async fn dereference(context: &Context, job: &ValidScrapeJob, freshness: Freshne
     context.registries.get(&job.registry_url).check(freshness).await
 }
 
-async fn create_topics(
-    context: &Context,
-    job: &ValidScrapeJob,
-    topics: &[TopicSpec],
-    freshness: Freshness,
-) -> Result<(), Error> {
-    let kafka = context.kafka.get(&job.bootstrap_servers)?;
-    for topic in topics {
-        kafka.ensure(topic, freshness).await?;
+/// What it has outside Kubernetes.
+fn outside(job: &ScrapeJob, context: &Context) -> Outside {
+    let (namespace, name) = (job.namespace().unwrap_or_default(), job.name_any());
+    let names = Names {
+        namespace: &namespace,
+        name: &name,
+    };
+    let own = job.spec.kafka.as_ref().map(|kafka| &kafka.bootstrap_servers);
+    Outside {
+        deployments: vec![names.planner(), names.fetcher()],
+        bootstrap_servers: context.settings.bootstrap_servers(own).ok(),
+        group: names.fetcher_group(),
+        topics: job
+            .status()
+            .map(|status| status.created_topics.clone())
+            .unwrap_or_default(),
+        namespace: namespace.clone(),
     }
-    Ok(())
 }
 
 /// The planner and the fetchers, of which the latter are scaled.

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Parser;
 
-use crate::controller::Error;
+use crate::{connect::Address, controller::Error};
 
 /// Flags, each with an environment variable; the chart sets the latter.
 #[derive(Clone, Debug, Parser)]
@@ -75,6 +75,49 @@ fn lease_duration(text: &str) -> Result<Duration, String> {
 }
 
 impl Settings {
+    /// What is wrong with the defaults, which nobody else checks: those of a resource the API server has seen. Says
+    /// nothing of their text, which may hold a password.
+    pub fn check(&self) -> Result<(), String> {
+        let wrong = |what: &str, value: &str, problem: String| {
+            Err(format!(
+                "the default {what} (the chart's value defaults.{value}) cannot be used: {problem}"
+            ))
+        };
+        if let Some(url) = &self.registry_url {
+            let (what, value) = ("schema registry", "registry.url");
+            if let Err(problem) = Address::parse(url) {
+                return wrong(what, value, format!("it is no address: {problem}"));
+            }
+            if url.contains('@') {
+                let problem =
+                    "it has credentials in it, which the ConfigMaps of all workers would show; remove them";
+                return wrong(what, value, problem.to_owned());
+            }
+        }
+        if let Some(Err(problem)) = self.connect_url.as_deref().map(Address::parse) {
+            return wrong(
+                "Kafka Connect",
+                "connect.url",
+                format!("it is no address: {problem}"),
+            );
+        }
+        let brokers = self
+            .kafka_bootstrap_servers
+            .iter()
+            .flat_map(|brokers| brokers.split(','));
+        let is_broker = |broker: &str| {
+            let parts = broker.rsplit_once(':');
+            parts.is_some_and(|(host, port)| {
+                !host.is_empty() && !host.contains(['@', '/', ' ']) && port.parse::<u16>().is_ok()
+            })
+        };
+        if !brokers.into_iter().all(is_broker) {
+            let problem = "expected host:port of one or more brokers, separated by commas";
+            return wrong("Kafka cluster", "kafka.bootstrapServers", problem.to_owned());
+        }
+        Ok(())
+    }
+
     /// The brokers that a resource names, or the default ones.
     pub fn bootstrap_servers(&self, own: Option<&String>) -> Result<String, Error> {
         own.or(self.kafka_bootstrap_servers.as_ref())
@@ -101,4 +144,50 @@ fn missing(field: &str, value: &str) -> Error {
     Error::invalid(format!(
         "spec.{field} is not set and there is no default: set it, or the chart's value {value}"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(flag: &str, value: &str) -> Result<(), String> {
+        Settings::parse_from(["naru-operator", "--worker-image", "w", flag, value]).check()
+    }
+
+    #[test]
+    fn a_default_with_credentials_is_refused_without_showing_them() {
+        let refused = check("--registry-url", "http://ada:geheim@registry:8081").unwrap_err();
+        assert!(
+            refused.contains("defaults.registry.url") && refused.contains("credentials"),
+            "{refused}"
+        );
+        assert!(
+            !refused.contains("geheim") && !refused.contains("ada"),
+            "{refused}"
+        );
+    }
+
+    #[test]
+    fn defaults_that_are_no_addresses_are_refused_at_the_start() {
+        for (flag, value) in [
+            ("--registry-url", "registry:8081"),
+            ("--registry-url", "ftp://registry"),
+            ("--connect-url", "http://ada:geheim@:x"),
+            ("--kafka-bootstrap-servers", "kafka"),
+            ("--kafka-bootstrap-servers", "kafka:9092,,"),
+            ("--kafka-bootstrap-servers", "ada:geheim@kafka:9092"),
+            ("--kafka-bootstrap-servers", "PLAINTEXT://kafka:9092"),
+        ] {
+            let refused = check(flag, value).unwrap_err();
+            assert!(refused.contains("the chart's value defaults."), "{refused}");
+            assert!(!refused.contains("geheim"), "{refused}");
+        }
+        for (flag, value) in [
+            ("--registry-url", "http://registry:8081/apis"),
+            ("--connect-url", "https://ada:geheim@connect:8083"),
+            ("--kafka-bootstrap-servers", "kafka-0:9092,kafka-1:9092"),
+        ] {
+            assert_eq!(check(flag, value), Ok(()));
+        }
+    }
 }

@@ -1,17 +1,21 @@
 //! The controller of `SinkConnector`: a connector registered with Kafka Connect, and its tasks kept running.
 //!
 //! A connector is no Kubernetes object that an owner reference could clean up, hence the finalizer. Only the deletion
-//! of the resource deletes the connector: a wrong edit or a silent dependency leaves it as it is. The topics, the
-//! table and the offsets of the connector's consumer group stay in any case.
+//! of the resource deletes the connector: a wrong edit or a silent dependency leaves it as it is. The topics and the
+//! table stay in any case.
 
 mod build;
 mod cleanup;
 mod dereference;
+mod memory;
 mod plan;
-mod status;
+mod restarts;
+mod seen;
+mod settle;
 #[cfg(test)]
 mod tests;
 mod validate;
+pub mod watch;
 
 use std::{
     sync::Arc,
@@ -19,22 +23,27 @@ use std::{
 };
 
 use kube::{
-    Api, ResourceExt,
+    Resource, ResourceExt,
     core::object::HasStatus,
-    runtime::{controller::Action, finalizer},
+    runtime::{controller::Action, events::EventType},
 };
-use naru_api::SinkConnector;
+use naru_api::{
+    ConnectorDeletionPolicy, SinkConnector,
+    condition::{PAUSED, reason},
+};
 
-pub use self::validate::{ValidSinkConnector, validate};
-use self::{dereference::Referred, plan::Plan, status::Seen};
+pub use self::{
+    memory::Memory,
+    validate::{ValidSinkConnector, validate},
+};
+use self::{plan::Plan, seen::Seen, settle::Aim};
 use crate::{
-    connect::{self, Config},
     controller::{
         Context, Error,
         conditions::{Ended, Health},
-        pace::Pace,
         report, status as object_status,
     },
+    deletion::{self, Ending},
     endpoint::Freshness,
     names::Names,
 };
@@ -49,55 +58,48 @@ const UNWELL: Duration = Duration::from_secs(10);
 
 /// One pass over a SinkConnector.
 pub async fn reconcile(sink: Arc<SinkConnector>, context: Arc<Context>) -> Result<Action, Error> {
-    let api = Api::namespaced(context.client.clone(), &sink.namespace().unwrap_or_default());
-    let name = sink.name_any();
-    let pass = finalizer(&api, FINALIZER, sink, |event| async {
-        match event {
-            finalizer::Event::Apply(sink) => keep(&sink, &context).await,
-            finalizer::Event::Cleanup(sink) => end(&sink, &context).await,
-        }
-    });
-    let kubernetes = |doing: &str, source| Error::Kubernetes {
-        doing: format!("{doing} {KIND} {name:?}"),
-        source,
-    };
-    pass.await.map_err(|error| match error {
-        finalizer::Error::ApplyFailed(error) | finalizer::Error::CleanupFailed(error) => error,
-        finalizer::Error::AddFinalizer(source) => kubernetes("add the finalizer to", source),
-        finalizer::Error::RemoveFinalizer(source) => kubernetes("remove the finalizer from", source),
-        error @ (finalizer::Error::UnnamedObject | finalizer::Error::InvalidFinalizer) => {
-            Error::invalid(error.to_string())
-        }
-    })
+    if sink.meta().deletion_timestamp.is_some() {
+        return end(&sink, &context).await;
+    }
+    let holds = sink.spec.deletion_policy != ConnectorDeletionPolicy::Orphan;
+    deletion::hold(&context, &*sink, FINALIZER, holds).await?;
+    keep(&sink, &context).await
 }
 
 async fn keep(sink: &SinkConnector, context: &Context) -> Result<Action, Error> {
-    let outcome = converge(sink, context, &context.restarts, Instant::now()).await;
+    let outcome = converge(sink, context, Instant::now()).await;
     write_status(sink, context, outcome.as_ref()).await?;
     let seen = outcome?;
-    let next = match seen.plan {
-        Plan::Nothing if seen.health().ready => context.settings.resync,
-        Plan::Nothing => UNWELL,
-        Plan::Create | Plan::Update | Plan::RestartFailed => SOON,
+    tell(sink, context, &seen).await;
+    let resync = context.settings.resync;
+    let next = match (seen.plan, seen.next) {
+        (Plan::Nothing, Some(next)) => next.clamp(Duration::from_millis(500), resync),
+        (Plan::Nothing, None) if seen.is_well() => resync,
+        (Plan::Nothing, None) => UNWELL,
+        _ => SOON,
     };
     Ok(report::succeeded(context, KIND, sink, next))
 }
 
 async fn end(sink: &SinkConnector, context: &Context) -> Result<Action, Error> {
-    let outcome = cleanup::cleanup(sink, context, &context.restarts).await;
-    if let Err(error) = &outcome {
-        // Or nobody would know why the resource does not go.
-        write_status(sink, context, Err(error)).await?;
+    let clean_up = cleanup::clean_up(sink, context);
+    let left = cleanup::left_behind(sink);
+    match deletion::end(context, KIND, sink, FINALIZER, clean_up, left).await? {
+        Ending::Gone => {
+            context.connectors.forget(&connector_name(sink));
+            Ok(Action::await_change())
+        }
+        Ending::Waits(error) => {
+            // As a dependency also where the spec is wrong: it must be tried again, not wait for an edit.
+            let error = Error::dependency(reason::CONNECTOR_NOT_DELETED, error.sentence());
+            // Or nobody would know why the resource does not go.
+            write_status(sink, context, Err(&error)).await?;
+            Err(error)
+        }
     }
-    outcome
 }
 
-async fn converge(
-    sink: &SinkConnector,
-    context: &Context,
-    restarts: &Pace,
-    now: Instant,
-) -> Result<Seen, Error> {
+async fn converge(sink: &SinkConnector, context: &Context, now: Instant) -> Result<Seen, Error> {
     let valid = validate(&context.settings, sink)?;
     let freshness = Freshness::of(
         sink.metadata.generation,
@@ -105,41 +107,22 @@ async fn converge(
     );
     let referred = dereference::dereference(context, &valid, freshness).await?;
     let desired = build::build(&valid, &referred.secrets);
-    Ok(settle(&valid.connector, &desired, &referred, restarts, now).await?)
+    let registry = settle::registry_url(&desired, context.settings.registry_url.as_ref());
+    let registry = registry.map(|url| context.registries.get(url));
+    let aim = Aim {
+        connector: &valid.connector,
+        config: &desired,
+        suspend: sink.spec.suspend,
+        paused_by_us: paused_by_us(sink),
+        registry: registry.as_deref(),
+    };
+    Ok(settle::settle(aim, &referred, &context.connectors, now).await?)
 }
 
-/// Makes what is registered what is desired, and looks at how the connector is then.
-async fn settle(
-    name: &str,
-    desired: &Config,
-    Referred {
-        connect, registered, ..
-    }: &Referred,
-    restarts: &Pace,
-    now: Instant,
-) -> Result<Seen, connect::Error> {
-    let config = registered.as_ref().map(|registered| &registered.config);
-    let before = registered
-        .as_ref()
-        .and_then(|registered| registered.status.clone());
-    let plan = plan::plan(desired, config, before.as_ref(), restarts.due(name, now));
-    let after = match plan {
-        Plan::Nothing => before,
-        Plan::Create | Plan::Update => {
-            connect.put_config(name, desired).await?;
-            tracing::info!(connector = name, ?plan, "registered a connector");
-            connect.status(name).await?
-        }
-        Plan::RestartFailed => {
-            // Remembered first: a restart that is refused half-way may have happened as well.
-            restarts.done(name, now);
-            connect.restart_failed(name).await?;
-            tracing::info!(connector = name, "restarted the failed tasks of a connector");
-            // What made it fail is what people want to know.
-            before
-        }
-    };
-    Ok(Seen { plan, status: after })
+/// Whether the pause of the connector, if it is paused, is ours: as the last pass has written it down.
+fn paused_by_us(sink: &SinkConnector) -> bool {
+    let mut conditions = sink.status().into_iter().flat_map(|status| &status.conditions);
+    conditions.any(|condition| condition.condition_type == PAUSED && condition.status == "True")
 }
 
 async fn write_status(
@@ -148,9 +131,11 @@ async fn write_status(
     outcome: Result<&Seen, &Error>,
 ) -> Result<(), Error> {
     let registered = sink.status().is_some_and(|status| status.connector.is_some());
+    // A pause of ours is one until the connector goes on, or nobody would know afterwards whose it was.
+    let suspended = sink.spec.suspend || outcome.map_or_else(|_| paused_by_us(sink), Seen::is_paused_by_us);
     let ended = Ended {
         outcome: outcome.map(|_| ()),
-        suspended: sink.spec.suspend,
+        suspended,
         health: outcome.map_or_else(|_| Health::unseen(registered), Seen::health),
     };
     object_status::conclude(context, sink, &ended, |status| {
@@ -161,6 +146,34 @@ async fn write_status(
         status.tasks = outcome.ok().map(Seen::counts);
     })
     .await
+}
+
+/// Events for what was done, beyond what the conditions say. Keys are named, and values never.
+async fn tell(sink: &SinkConnector, context: &Context, seen: &Seen) {
+    let events = [
+        (!seen.drifted.is_empty()).then(|| {
+            let keys = seen.drifted.join(", ");
+            let note = format!(
+                "somebody has changed the connector in Kafka Connect, and it was changed back: {keys}"
+            );
+            (EventType::Warning, reason::DRIFT_REPAIRED, note)
+        }),
+        (!seen.rotated.is_empty()).then(|| {
+            let keys = seen.rotated.join(", ");
+            let note = format!("Secrets have new values, which the connector was registered with: {keys}");
+            (EventType::Normal, reason::SECRET_ROTATED, note)
+        }),
+        (seen.plan == Plan::RestartFailed).then(|| {
+            (
+                EventType::Normal,
+                reason::TASKS_RESTARTED,
+                seen.health().why.message,
+            )
+        }),
+    ];
+    for (type_, reason, note) in events.into_iter().flatten() {
+        deletion::tell(context, sink, type_, reason, "Reconcile", note).await;
+    }
 }
 
 /// The name under which Connect knows the connector of this resource.

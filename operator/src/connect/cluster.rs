@@ -107,7 +107,7 @@ struct Seen {
 }
 
 /// A connector as it is registered.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Registered {
     pub config: Config,
     /// None: Connect has accepted the connector, but not yet started it.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 /// A connector's configuration, as Connect takes and shows it. Values may be secret, so that `Debug` shows only the
 /// keys.
-#[derive(Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Default, PartialEq, Eq, Hash, Serialize)]
 #[serde(transparent)]
 pub struct Config(pub BTreeMap<String, String>);
 

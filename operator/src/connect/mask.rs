@@ -3,6 +3,8 @@
 use std::fmt;
 
 const MASKED: &str = "***";
+/// A user name that is shorter, characters, is no secret worth the name: without it the rest could not be read.
+const SHORTEST_USERNAME: usize = 4;
 
 /// Values that must not be shown. Each occurrence in a text becomes `***`.
 #[derive(Clone, Default)]
@@ -23,6 +25,14 @@ impl Mask {
         Self(secrets)
     }
 
+    /// Masks the values of these entries of a configuration.
+    pub fn of<'a>(entries: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let secret = |(key, value): &(&str, &str)| {
+            !is_username(key) || value.trim().chars().count() >= SHORTEST_USERNAME
+        };
+        Self::new(entries.into_iter().filter(secret).map(|(_, value)| value))
+    }
+
     /// The text without the secrets.
     pub fn apply(&self, text: &str) -> String {
         let mut shown = String::with_capacity(text.len());
@@ -38,6 +48,14 @@ impl Mask {
         }
         shown
     }
+}
+
+/// Whether a key of a configuration names a user. Anything else may be a password.
+fn is_username(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    ["user", "username", "user.name"]
+        .iter()
+        .any(|end| key.ends_with(end))
 }
 
 impl fmt::Debug for Mask {
@@ -76,6 +94,16 @@ mod tests {
             assert_eq!(Mask::new(secrets.iter().copied()).apply(text), expected, "{case}");
         }
         assert_eq!(format!("{:?}", Mask::new(["geheim"])), "Mask(1 values)");
+    }
+
+    #[test]
+    fn a_short_user_name_leaves_the_text_readable_and_a_short_password_does_not_show() {
+        let mask =
+            |user, password| Mask::of([("connection.username", user), ("connection.password", password)]);
+        let text = "access denied for root with p";
+        assert_eq!(mask("a", "x").apply(text), text);
+        assert_eq!(mask("a", "p").apply(text), "access denied for root with ***");
+        assert_eq!(mask("root", "p").apply(text), "access denied for *** with ***");
     }
 
     proptest! {

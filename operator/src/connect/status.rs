@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 /// State of a connector or of a task.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Hash)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum State {
     Running,
@@ -18,7 +18,7 @@ pub enum State {
 }
 
 /// A connector with its tasks. A failed task does not show in the connector's own state.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ConnectorStatus {
     pub state: State,
     /// Why the connector itself has failed: the causes in a Java stack trace, a line each.
@@ -27,7 +27,7 @@ pub struct ConnectorStatus {
 }
 
 /// One task of a connector.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Hash)]
 pub struct TaskStatus {
     pub id: i32,
     pub state: State,
@@ -50,6 +50,16 @@ fn causes(trace: &str) -> String {
 }
 
 impl ConnectorStatus {
+    /// The trace, if there is one, of each that has failed: the connector itself and its tasks. A failed task does not
+    /// show in the connector's own state.
+    pub fn failures(&self) -> impl Iterator<Item = Option<&str>> {
+        let tasks = self.tasks.iter().map(|task| (task.state, &task.trace));
+        std::iter::once((self.state, &self.trace))
+            .chain(tasks)
+            .filter(|(state, _)| *state == State::Failed)
+            .map(|(_, trace)| trace.as_deref())
+    }
+
     /// Rewrites every trace.
     pub(super) fn map_traces(mut self, rewrite: impl Fn(String) -> String) -> Self {
         self.trace = self.trace.map(&rewrite);

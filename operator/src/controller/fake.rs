@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tower_test::mock;
 
 use super::Context;
-use crate::settings::Settings;
+use crate::{leader::Fence, settings::Settings};
 
 pub(crate) type Server = mock::Handle<Request<Body>, Response<Body>>;
 
@@ -23,7 +23,7 @@ impl Context {
         let context = Self::new(
             Client::new(service, "shop"),
             reqwest::Client::new(),
-            Default::default(),
+            Fence::default(),
             Arc::default(),
             settings,
         );

@@ -1,5 +1,7 @@
 //! What a deleted resource leaves in Kafka, deleted where it asked for that.
 
+use std::sync::PoisonError;
+
 use rdkafka::types::RDKafkaErrorCode;
 
 use super::{Cluster, Error, RefusedSnafu};
@@ -16,6 +18,10 @@ impl Cluster {
         let answers = self.ask(self.admin.delete_topics(&names, &options)).await?;
         for topic in topics {
             self.topics.forget(topic);
+            self.created
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .remove(topic);
         }
         self.deleted(&answers, "topic", RDKafkaErrorCode::UnknownTopicOrPartition)
     }

@@ -4,13 +4,15 @@ use std::{sync::Arc, time::Duration};
 
 use futures::FutureExt;
 use naru_api::{FilteredSum, ScrapeJob, SinkConnector};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     admin::Gates,
     autoscale,
     controller::{self, Context, live::Bells},
-    filtered_sum, scrape_job, sink_connector,
+    filtered_sum, scrape_job,
+    sink_connector::{self, watch},
     targets::Targets,
 };
 
@@ -18,13 +20,19 @@ use crate::{
 /// silent, and then the next leader may as well begin it anew.
 const DRAIN: Duration = Duration::from_secs(3);
 
+/// SinkConnectors that can be waiting to be woken. More are woken a few seconds later.
+const WAKINGS: usize = 1024;
+
 /// Works until `stop`, and a little longer for what is under way then.
 pub(super) async fn work(context: Arc<Context>, gates: Arc<Gates>, stop: CancellationToken) {
     let (client, settings) = (&context.client, &context.settings);
     let mut bells = Bells::default();
     let scrape_jobs = controller::of_workers::<ScrapeJob>(client, settings, bells.of(scrape_job::KIND));
     let filtered_sums = controller::of_workers::<FilteredSum>(client, settings, bells.of(filtered_sum::KIND));
-    let sink_connectors = controller::of::<SinkConnector>(client, settings);
+    let (wake, woken) = mpsc::channel(WAKINGS);
+    let sink_connectors =
+        controller::of::<SinkConnector>(client, settings).reconcile_on(watch::wakings(woken));
+    let connectors = watch::run(Arc::clone(&context), sink_connectors.store(), wake, stop.clone());
     let passes = &context.metrics.passes;
     passes.follow(scrape_job::KIND, scrape_jobs.store());
     passes.follow(filtered_sum::KIND, filtered_sums.store());
@@ -36,11 +44,13 @@ pub(super) async fn work(context: Arc<Context>, gates: Arc<Gates>, stop: Cancell
         controller::open_when_listed(filtered_sums.store(), Arc::clone(&gates), filtered_sum::KIND),
         controller::open_when_listed(sink_connectors.store(), Arc::clone(&gates), sink_connector::KIND),
     );
-    let work = futures::future::join5(
-        futures::future::join(
-            stop.run_until_cancelled(listed),
-            controller::follow(&context, &bells, &stop).boxed(),
-        ),
+    let known = futures::future::join3(
+        stop.run_until_cancelled(listed),
+        connectors,
+        controller::follow(&context, &bells, &stop).boxed(),
+    );
+    let work = Box::pin(futures::future::join5(
+        known,
         controller::run(
             scrape_job::KIND,
             scrape_jobs,
@@ -63,7 +73,7 @@ pub(super) async fn work(context: Arc<Context>, gates: Arc<Gates>, stop: Cancell
             stop.clone(),
         ),
         autoscale::run::run(Arc::clone(&context), move || targets.list(), stop.clone()),
-    );
+    ));
     tokio::select! {
         _ = work => {}
         () = too_late(&stop) => {

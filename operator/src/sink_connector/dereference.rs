@@ -39,14 +39,15 @@ pub(super) async fn dereference(
     let secrets = secrets(context, &sink.namespace, &sink.store.secrets()).await?;
     topics_exist(context, sink, freshness).await?;
     let cluster = context.connects.get(&sink.connect);
-    let found = Connect::new(Arc::clone(&cluster), Mask::new(values(&secrets)))
+    let found = Connect::new(Arc::clone(&cluster), Mask::of(entries(&secrets)))
         .look(&sink.connector)
         .await?;
     // A task may still complain of a password that the Secret no longer has.
-    let old = found
-        .iter()
-        .flat_map(|found| secrets.0.keys().filter_map(|key| found.config.get(key)));
-    let connect = Connect::new(cluster, Mask::new(values(&secrets).chain(old)));
+    let old = found.iter().flat_map(|found| {
+        let keys = secrets.0.keys().map(String::as_str);
+        keys.filter_map(|key| Some((key, found.config.get(key)?)))
+    });
+    let connect = Connect::new(cluster, Mask::of(entries(&secrets).chain(old)));
     Ok(Referred {
         registered: found.map(|found| connect.masked(found)),
         connect,
@@ -54,8 +55,8 @@ pub(super) async fn dereference(
     })
 }
 
-fn values(config: &Config) -> impl Iterator<Item = &str> {
-    config.0.values().map(String::as_str)
+fn entries(config: &Config) -> impl Iterator<Item = (&str, &str)> {
+    config.0.iter().map(|(key, value)| (key.as_str(), value.as_str()))
 }
 
 async fn secrets(

@@ -6,13 +6,13 @@ mod secrets;
 use clap::Parser;
 use serde_json::{Value, json};
 
-use super::*;
+use super::{plan::Wanted, *};
 use crate::{
-    connect::{ConnectorStatus, State, TaskStatus},
+    connect::{Config, ConnectorStatus, Registered, State, TaskStatus},
     settings::Settings,
 };
 
-fn settings() -> Settings {
+pub(super) fn settings() -> Settings {
     let defaults = [
         "naru-operator",
         "--worker-image",
@@ -27,7 +27,7 @@ fn settings() -> Settings {
     )
 }
 
-fn sink(spec: &Value) -> SinkConnector {
+pub(super) fn sink(spec: &Value) -> SinkConnector {
     serde_json::from_value(json!({
         "apiVersion": "naru.dev/v1alpha1", "kind": "SinkConnector",
         "metadata": { "name": "items", "namespace": "shop", "generation": 1 },
@@ -190,60 +190,166 @@ fn status(state: State, tasks: Vec<TaskStatus>) -> ConnectorStatus {
 #[test]
 fn what_is_to_be_done_follows_from_what_is() {
     let desired = Config::from([("a", "1"), ("b", "2")]);
-    let registered = Config::from([("a", "1"), ("b", "2"), ("name", "shop.items")]);
-    let other = Config::from([("a", "1"), ("b", "3"), ("name", "shop.items")]);
-    let more = Config::from([("a", "1"), ("b", "2"), ("c", "3"), ("name", "shop.items")]);
-    let well = status(State::Running, vec![task(0, State::Running, None)]);
-    let failed = status(
-        State::Running,
-        vec![task(0, State::Running, None), task(1, State::Failed, None)],
-    );
-    let broken = status(State::Failed, vec![]);
-    let paused = status(State::Paused, vec![task(0, State::Paused, None)]);
+    let registered = || Config::from([("a", "1"), ("b", "2"), ("name", "shop.items")]);
+    let other = || Config::from([("a", "1"), ("b", "3"), ("name", "shop.items")]);
+    let more = || Config::from([("a", "1"), ("b", "2"), ("c", "3"), ("name", "shop.items")]);
+    let well = || status(State::Running, vec![task(0, State::Running, None)]);
+    let failed = || {
+        status(
+            State::Running,
+            vec![task(0, State::Running, None), task(1, State::Failed, None)],
+        )
+    };
+    let broken = || status(State::Failed, vec![]);
+    let paused = || status(State::Paused, vec![task(0, State::Paused, None)]);
+    let stopped = || status(State::Stopped, vec![]);
+    // (case, registered, status, what is wanted besides the configuration, plan)
     let cases = [
-        ("not registered", None, None, true, Plan::Create),
-        ("a value differs", Some(&other), Some(&well), true, Plan::Update),
-        ("a key is too many", Some(&more), Some(&well), true, Plan::Update),
+        ("not registered", None, None, "", Plan::Create),
+        ("a value differs", Some(other()), Some(well()), "", Plan::Update),
+        ("a key is too many", Some(more()), Some(well()), "", Plan::Update),
         (
-            "another configuration comes before a restart",
-            Some(&other),
-            Some(&failed),
-            true,
+            "the configuration comes before a restart",
+            Some(other()),
+            Some(failed()),
+            "restart",
             Plan::Update,
         ),
         (
-            "a failed task hides behind a running connector",
-            Some(&registered),
-            Some(&failed),
-            true,
+            "a failed task behind a running connector",
+            Some(registered()),
+            Some(failed()),
+            "restart",
             Plan::RestartFailed,
         ),
         (
             "a connector that failed itself",
-            Some(&registered),
-            Some(&broken),
-            true,
+            Some(registered()),
+            Some(broken()),
+            "restart",
             Plan::RestartFailed,
         ),
         (
             "restarted a moment ago",
-            Some(&registered),
-            Some(&failed),
-            false,
+            Some(registered()),
+            Some(failed()),
+            "",
             Plan::Nothing,
         ),
-        ("all is well", Some(&registered), Some(&well), true, Plan::Nothing),
-        ("not yet started", Some(&registered), None, true, Plan::Nothing),
+        (
+            "all is well",
+            Some(registered()),
+            Some(well()),
+            "restart",
+            Plan::Nothing,
+        ),
+        (
+            "not yet started",
+            Some(registered()),
+            None,
+            "restart",
+            Plan::Nothing,
+        ),
         (
             "paused by somebody",
-            Some(&registered),
-            Some(&paused),
-            true,
+            Some(registered()),
+            Some(paused()),
+            "restart",
+            Plan::Nothing,
+        ),
+        (
+            "suspended",
+            Some(registered()),
+            Some(well()),
+            "suspend",
+            Plan::Pause,
+        ),
+        (
+            "suspended and edited",
+            Some(other()),
+            Some(paused()),
+            "suspend",
+            Plan::Update,
+        ),
+        (
+            "suspended, a task failed",
+            Some(registered()),
+            Some(failed()),
+            "suspend restart",
+            Plan::Pause,
+        ),
+        (
+            "suspended and paused",
+            Some(registered()),
+            Some(paused()),
+            "suspend",
+            Plan::Nothing,
+        ),
+        (
+            "suspended and stopped",
+            Some(registered()),
+            Some(stopped()),
+            "suspend",
+            Plan::Nothing,
+        ),
+        (
+            "suspended, it cannot start",
+            Some(registered()),
+            Some(broken()),
+            "suspend restart",
+            Plan::Nothing,
+        ),
+        (
+            "no longer suspended",
+            Some(registered()),
+            Some(paused()),
+            "ours",
+            Plan::Resume,
+        ),
+        (
+            "stopped by somebody while suspended",
+            Some(registered()),
+            Some(stopped()),
+            "ours",
             Plan::Nothing,
         ),
     ];
-    for (case, registered, status, due, expected) in cases {
-        assert_eq!(plan::plan(&desired, registered, status, due), expected, "{case}");
+    for (case, config, status, wanted, expected) in cases {
+        let found = config.map(|config| Registered { config, status });
+        let wanted = Wanted {
+            config: &desired,
+            suspend: wanted.contains("suspend"),
+            paused_by_us: wanted.contains("ours"),
+            restart: wanted.contains("restart"),
+        };
+        assert_eq!(plan::plan(wanted, found.as_ref()), expected, "{case}");
+    }
+}
+
+#[test]
+fn the_registry_of_the_converters_comes_before_the_default_one() {
+    let key = "value.converter.schema.registry.url";
+    let default = "http://registry:8081".to_owned();
+    let url = |config: &Config| settle::registry_url(config, Some(&default)).map(str::to_owned);
+    assert_eq!(url(&Config::default()).as_deref(), Some("http://registry:8081"));
+    assert_eq!(
+        url(&Config::from([(key, "http://a:1,http://b:1")])).as_deref(),
+        Some("http://a:1")
+    );
+    assert_eq!(url(&Config::from([(key, "http://ada:geheim@a:1")])), None);
+    assert_eq!(settle::registry_url(&Config::default(), None), None);
+}
+
+fn seen(plan: Plan, status: Option<ConnectorStatus>) -> Seen {
+    Seen {
+        plan,
+        status,
+        suspend: false,
+        paused_by_us: false,
+        held: false,
+        next: None,
+        drifted: vec![],
+        rotated: vec![],
     }
 }
 
@@ -328,7 +434,7 @@ fn readiness_says_how_the_tasks_are() {
         ),
     ];
     for ((plan, status), ready, reason, message) in cases {
-        let found = Seen { plan, status }.health();
+        let found = seen(plan, status).health();
         assert_eq!(
             (found.ready, found.why.reason, found.why.message),
             (ready, reason, message)

@@ -138,7 +138,7 @@ mod tests {
             (of(&running, &json!({})), None),
             (
                 pod(
-                    json!({ "conditions": [{ "type": "PodScheduled", "status": "False",
+                    &json!({ "conditions": [{ "type": "PodScheduled", "status": "False",
                     "reason": "Unschedulable", "message": "0/1 nodes are available: 1 Insufficient cpu." }] }),
                 ),
                 Some("a pod cannot be scheduled: 0/1 nodes are available: 1 Insufficient cpu."),

@@ -132,6 +132,8 @@ reasons! {
     SCALED_IN = "ScaledIn";
     /// Somebody else changed an owned object, and it was changed back.
     DRIFT_REPAIRED = "DriftRepaired";
+    /// A connector was registered with the new values of Secrets.
+    SECRET_ROTATED = "SecretRotated";
     /// Failed tasks of a connector were restarted.
     TASKS_RESTARTED = "TasksRestarted";
 }

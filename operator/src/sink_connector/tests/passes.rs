@@ -5,13 +5,14 @@ use std::sync::Arc;
 use http::{Response, StatusCode};
 use kube::client::Body;
 
-use super::*;
+use super::{dereference::Referred, *};
 use crate::{
     connect::{
-        Mask,
+        Config, Mask,
         fake::{self, Fake},
     },
     controller::{Context, fake::Server},
+    registry::{Registries, Registry},
 };
 
 pub(super) fn context(fake: &Fake) -> (Arc<Context>, Server) {
@@ -54,59 +55,258 @@ fn now() -> String {
     jiff::Timestamp::now().to_string()
 }
 
-async fn pass(fake: &Fake, desired: &Config, restarts: &Pace, now: Instant) -> Plan {
+/// What is wanted of the connector `shop.items`.
+#[derive(Clone, Default)]
+struct Desired {
+    config: Config,
+    secrets: Config,
+    suspend: bool,
+    paused_by_us: bool,
+}
+
+impl Desired {
+    fn config(entries: &[(&str, &str)]) -> Self {
+        let mut config = Config::default();
+        let owned = entries
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        config.0.extend(owned);
+        Self {
+            config,
+            ..Self::default()
+        }
+    }
+}
+
+async fn pass(
+    fake: &Fake,
+    desired: &Desired,
+    memory: &Memory,
+    registry: Option<&Registry>,
+    now: Instant,
+) -> Seen {
     let connect = fake.client(Mask::default());
-    let registered = connect.look("shop.items").await.unwrap();
+    let mut config = desired.config.clone();
+    config.0.extend(desired.secrets.0.clone());
     let referred = Referred {
-        secrets: Config::default(),
+        secrets: desired.secrets.clone(),
+        registered: connect.look("shop.items").await.unwrap(),
         connect,
-        registered,
     };
-    settle("shop.items", desired, &referred, restarts, now)
-        .await
-        .unwrap()
-        .plan
+    let aim = Aim {
+        connector: "shop.items",
+        config: &config,
+        suspend: desired.suspend,
+        paused_by_us: desired.paused_by_us,
+        registry,
+    };
+    settle::settle(aim, &referred, memory, now).await.unwrap()
+}
+
+fn changes(fake: &Fake) -> Vec<String> {
+    let requests = fake.world(|world| world.requests.clone());
+    requests
+        .into_iter()
+        .filter(|request| !request.starts_with("GET"))
+        .collect()
+}
+
+fn fail_task(fake: &Fake, trace: &str) {
+    fake.world(|world| {
+        let task = json!({ "id": 0, "state": "FAILED", "worker_id": "w", "trace": trace });
+        world.statuses.get_mut("shop.items").unwrap()["tasks"] = json!([task]);
+    });
 }
 
 #[tokio::test]
 async fn a_connector_is_registered_once_and_followed_when_it_changes() {
     let fake = Fake::start().await;
-    let (restarts, now) = (Pace::default(), Instant::now());
-    let one = Config::from([("tasks.max", "1")]);
-    let two = Config::from([("tasks.max", "2")]);
+    let (memory, now) = (Memory::default(), Instant::now());
+    let one = Desired::config(&[("tasks.max", "1")]);
+    let two = Desired::config(&[("tasks.max", "2")]);
     let mut plans = Vec::new();
     for desired in [&one, &one, &two, &two] {
-        plans.push(pass(&fake, desired, &restarts, now).await);
+        let seen = pass(&fake, desired, &memory, None, now).await;
+        assert_eq!((seen.drifted, seen.rotated), (vec![], vec![]));
+        plans.push(seen.plan);
     }
     assert_eq!(plans, [Plan::Create, Plan::Nothing, Plan::Update, Plan::Nothing]);
-    let puts = fake.world(|world| {
-        world
-            .requests
-            .iter()
-            .filter(|request| request.starts_with("PUT"))
-            .count()
-    });
-    assert_eq!(puts, 2);
+    assert_eq!(changes(&fake).len(), 2);
 }
 
 #[tokio::test]
-async fn failed_tasks_are_restarted_with_growing_pauses() {
+async fn failed_tasks_are_restarted_at_once_and_then_with_growing_pauses() {
     let fake = Fake::start().await;
-    let (restarts, start) = (Pace::default(), Instant::now());
-    let desired = Config::from([("tasks.max", "1")]);
-    assert_eq!(pass(&fake, &desired, &restarts, start).await, Plan::Create);
-    fake.world(|world| {
-        let task = json!({ "id": 0, "state": "FAILED", "worker_id": "w", "trace": "X" });
-        world.statuses.get_mut("shop.items").unwrap()["tasks"] = json!([task]);
-    });
+    let (memory, start) = (Memory::default(), Instant::now());
+    let desired = Desired::config(&[("tasks.max", "1")]);
+    assert_eq!(
+        pass(&fake, &desired, &memory, None, start).await.plan,
+        Plan::Create
+    );
+    fail_task(&fake, "X");
     let mut restarted = Vec::new();
-    for second in [0, 1, 9, 10, 11, 29, 30] {
-        if pass(&fake, &desired, &restarts, start + Duration::from_secs(second)).await == Plan::RestartFailed
-        {
-            restarted.push(second);
+    for second in [0, 1, 4, 5, 6, 14, 15, 16] {
+        let seen = pass(
+            &fake,
+            &desired,
+            &memory,
+            None,
+            start + Duration::from_secs(second),
+        )
+        .await;
+        match seen.plan {
+            Plan::RestartFailed => restarted.push(second),
+            plan => assert_eq!((plan, seen.next.is_some()), (Plan::Nothing, true)),
         }
     }
-    assert_eq!(restarted, [0, 10, 30]);
+    assert_eq!(restarted, [0, 5, 15]);
+}
+
+#[tokio::test]
+async fn another_configuration_gives_failed_tasks_a_new_start() {
+    let fake = Fake::start().await;
+    let (memory, now) = (Memory::default(), Instant::now());
+    let (one, two) = (Desired::config(&[("a", "1")]), Desired::config(&[("a", "2")]));
+    pass(&fake, &one, &memory, None, now).await;
+    fail_task(&fake, "Caused by: java.sql.SQLException: Access denied");
+    let mut plans = Vec::new();
+    for (desired, second) in [(&one, 0), (&one, 60), (&two, 61), (&two, 62), (&two, 122)] {
+        plans.push(
+            pass(&fake, desired, &memory, None, now + Duration::from_secs(second))
+                .await
+                .plan,
+        );
+    }
+    let expected = [
+        Plan::Nothing,
+        Plan::RestartFailed,
+        Plan::Update,
+        Plan::Nothing,
+        Plan::RestartFailed,
+    ];
+    assert_eq!(plans, expected);
+}
+
+#[tokio::test]
+async fn a_restart_that_would_be_in_vain_waits_for_the_registry() {
+    let fake = Fake::start().await;
+    let (memory, now) = (Memory::default(), Instant::now());
+    let desired = Desired::config(&[("a", "1")]);
+    pass(&fake, &desired, &memory, None, now).await;
+    fail_task(
+        &fake,
+        "SerializationException: Error retrieving Avro schema\nCaused by: java.net.ConnectException: refused",
+    );
+    // Another fake stands for a registry: it answers each path, at first with an error.
+    let registry = Fake::start().await;
+    registry.instead(503, "");
+    registry.instead(200, "[]");
+    let known = Registries::new(fake::http()).get(&registry.address.to_string());
+    let held = pass(&fake, &desired, &memory, Some(&known), now).await;
+    assert_eq!((held.plan, held.held), (Plan::Nothing, true));
+    assert!(
+        held.health()
+            .why
+            .message
+            .ends_with("; restarted when the schema registry answers")
+    );
+    let seen = pass(&fake, &desired, &memory, Some(&known), now).await;
+    assert_eq!(seen.plan, Plan::RestartFailed);
+}
+
+#[tokio::test]
+async fn what_somebody_changes_in_connect_is_changed_back_and_named_and_not_for_ever_at_once() {
+    let fake = Fake::start().await;
+    let (memory, start) = (Memory::default(), Instant::now());
+    let desired = Desired::config(&[("a", "1"), ("password", "geheim")]);
+    pass(&fake, &desired, &memory, None, start).await;
+    let edit = || {
+        fake.world(|world| {
+            let config = world.configs.get_mut("shop.items").unwrap();
+            config.0.insert("password".to_owned(), "other".to_owned());
+            config.0.insert("more".to_owned(), "2".to_owned());
+        });
+    };
+    edit();
+    let seen = pass(&fake, &desired, &memory, None, start).await;
+    assert_eq!(
+        (seen.plan, seen.drifted),
+        (Plan::Update, vec!["more".to_owned(), "password".to_owned()])
+    );
+    let registered = fake.world(|world| world.configs["shop.items"].clone());
+    assert_eq!(
+        (registered.get("password"), registered.get("more")),
+        (Some("geheim"), None)
+    );
+    edit();
+    let again = pass(&fake, &desired, &memory, None, start + Duration::from_secs(1)).await;
+    assert_eq!(
+        (again.plan, again.next),
+        (Plan::Nothing, Some(Duration::from_secs(4)))
+    );
+    let later = pass(&fake, &desired, &memory, None, start + Duration::from_secs(5)).await;
+    assert_eq!(later.plan, Plan::Update);
+}
+
+#[tokio::test]
+async fn a_rotated_secret_reaches_its_connector_and_no_task_is_restarted_by_anything_else() {
+    let fake = Fake::start().await;
+    let (memory, now) = (Memory::default(), Instant::now());
+    let mut desired = Desired::config(&[("a", "1")]);
+    desired.secrets = Config::from([("password", "old")]);
+    pass(&fake, &desired, &memory, None, now).await;
+    assert_eq!(
+        pass(&fake, &desired, &memory, None, now).await.plan,
+        Plan::Nothing
+    );
+    desired.secrets = Config::from([("password", "new")]);
+    let seen = pass(&fake, &desired, &memory, None, now).await;
+    assert_eq!(
+        (seen.plan, seen.rotated),
+        (Plan::Update, vec!["password".to_owned()])
+    );
+    assert_eq!(
+        pass(&fake, &desired, &memory, None, now).await.plan,
+        Plan::Nothing
+    );
+    let put = "PUT /connectors/shop.items/config";
+    assert_eq!(changes(&fake), [put, put]);
+}
+
+#[tokio::test]
+async fn a_suspended_connector_is_registered_paused_and_goes_on_when_it_is_resumed() {
+    let fake = Fake::start().await;
+    let (memory, now) = (Memory::default(), Instant::now());
+    let mut desired = Desired::config(&[("a", "1")]);
+    desired.suspend = true;
+    let mut plans = Vec::new();
+    plans.push(pass(&fake, &desired, &memory, None, now).await.plan);
+    let seen = pass(&fake, &desired, &memory, None, now).await;
+    assert_eq!(
+        (seen.health().why.reason, seen.is_well()),
+        (reason::SUSPENDED, true)
+    );
+    plans.push(seen.plan);
+    (desired.suspend, desired.paused_by_us) = (false, true);
+    for _ in 0..2 {
+        plans.push(pass(&fake, &desired, &memory, None, now).await.plan);
+    }
+    desired.suspend = true;
+    plans.push(pass(&fake, &desired, &memory, None, now).await.plan);
+    let expected = [
+        Plan::Create,
+        Plan::Nothing,
+        Plan::Resume,
+        Plan::Nothing,
+        Plan::Pause,
+    ];
+    assert_eq!(plans, expected);
+    let expected = [
+        "POST /connectors",
+        "PUT /connectors/shop.items/resume",
+        "PUT /connectors/shop.items/pause",
+    ];
+    assert_eq!(changes(&fake), expected);
 }
 
 #[tokio::test]
@@ -116,12 +316,94 @@ async fn the_finalizer_comes_before_anything_is_registered() {
     let work = tokio::spawn(reconcile(Arc::new(mysql()), context));
     let (line, body) = echo(&mut server).await;
     assert_eq!(line, format!("PATCH {SINK}"));
-    assert_eq!(
-        body[1],
-        json!({ "op": "add", "path": "/metadata/finalizers", "value": [FINALIZER] })
-    );
+    assert_eq!(body["metadata"]["finalizers"], json!([FINALIZER]));
+    let (line, _) = server
+        .next_request()
+        .await
+        .map(|(request, _)| (request.uri().path().to_owned(), ()))
+        .unwrap();
+    assert_eq!(line, "/api/v1/namespaces/shop/secrets/mysql");
+    work.abort();
+    assert!(fake.world(|world| world.requests.is_empty()));
+}
+
+#[tokio::test]
+async fn an_orphaned_connector_needs_no_finalizer_and_goes_on() {
+    let fake = Fake::start().await;
+    let (context, mut server) = context(&fake);
+    let mut sink = finalized(None);
+    Arc::make_mut(&mut sink).spec.deletion_policy = ConnectorDeletionPolicy::Orphan;
+    let work = tokio::spawn(reconcile(Arc::clone(&sink), Arc::clone(&context)));
+    let (line, body) = echo(&mut server).await;
+    assert_eq!(line, format!("PATCH {SINK}"));
+    assert_eq!(body["metadata"]["finalizers"], json!([]));
+    work.abort();
+    // One that was deleted before the finalizer could go.
+    Arc::make_mut(&mut sink).metadata.deletion_timestamp = serde_json::from_value(json!(now())).unwrap();
+    let work = tokio::spawn(reconcile(sink, context));
+    echo(&mut server).await;
     work.await.unwrap().unwrap();
     assert!(fake.world(|world| world.requests.is_empty()));
+}
+
+#[tokio::test]
+async fn offsets_are_reset_between_the_stop_and_the_deletion() {
+    let fake = Fake::start().await;
+    fake.world(|world| fake::register(world, "shop.items", Config::default(), "RUNNING"));
+    let (context, mut server) = context(&fake);
+    let mut sink = finalized(Some(&now()));
+    Arc::make_mut(&mut sink).spec.deletion_policy = ConnectorDeletionPolicy::ResetOffsetsAndDelete;
+    let work = tokio::spawn(reconcile(sink, context));
+    let (line, body) = echo(&mut server).await;
+    assert_eq!(
+        (line, &body["metadata"]["finalizers"]),
+        (format!("PATCH {SINK}"), &json!([]))
+    );
+    work.await.unwrap().unwrap();
+    let expected = [
+        "PUT /connectors/shop.items/stop",
+        "DELETE /connectors/shop.items/offsets",
+        "DELETE /connectors/shop.items",
+    ];
+    assert_eq!(changes(&fake), expected);
+}
+
+#[tokio::test]
+async fn a_forced_deletion_does_not_wait() {
+    let fake = Fake::start().await;
+    fake.instead(500, fake::error(500, "not now"));
+    let (context, mut server) = context(&fake);
+    let mut sink = finalized(Some(&now()));
+    let annotation = (naru_api::FORCE_DELETE_ANNOTATION.to_owned(), "true".to_owned());
+    Arc::make_mut(&mut sink).metadata.annotations = Some([annotation].into());
+    let work = tokio::spawn(reconcile(sink, context));
+    let (_, event) = echo(&mut server).await;
+    assert_eq!(event["reason"], "ConnectorLeftBehind");
+    let (line, _) = echo(&mut server).await;
+    assert_eq!(line, format!("PATCH {SINK}"));
+    work.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn an_event_that_a_dying_namespace_refuses_holds_nothing_up() {
+    let fake = Fake::start().await;
+    fake.instead(500, fake::error(500, "never"));
+    let (context, mut server) = context(&fake);
+    let work = tokio::spawn(reconcile(finalized(Some("2026-01-01T00:00:00Z")), context));
+    let (request, send) = server.next_request().await.unwrap();
+    assert!(request.uri().path().ends_with("/events"));
+    let refusal = json!({ "kind": "Status", "status": "Failure", "reason": "Forbidden", "code": 403,
+        "message": "namespace shop is being terminated" });
+    let refusal = Body::from(serde_json::to_vec(&refusal).unwrap());
+    send.send_response(
+        Response::builder()
+            .status(StatusCode::FORBIDDEN)
+            .body(refusal)
+            .unwrap(),
+    );
+    let (line, _) = echo(&mut server).await;
+    assert_eq!(line, format!("PATCH {SINK}"));
+    work.await.unwrap().unwrap();
 }
 
 #[tokio::test]
@@ -131,10 +413,9 @@ async fn a_deleted_resource_takes_its_connector_with_it() {
     let (context, mut server) = context(&fake);
     let work = tokio::spawn(reconcile(finalized(Some(&now())), context));
     let (line, body) = echo(&mut server).await;
-    assert_eq!(line, format!("PATCH {SINK}"));
     assert_eq!(
-        body[1],
-        json!({ "op": "remove", "path": "/metadata/finalizers/0" })
+        (line, &body["metadata"]["finalizers"]),
+        (format!("PATCH {SINK}"), &json!([]))
     );
     work.await.unwrap().unwrap();
     assert!(fake.world(|world| world.configs.is_empty()));
@@ -200,5 +481,28 @@ async fn a_wrong_edit_leaves_the_connector_as_it_is() {
     assert_eq!(body["status"]["conditions"][1]["reason"], "InvalidSpec");
     echo(&mut server).await;
     assert!(matches!(work.await.unwrap(), Err(Error::Invalid { .. })));
+    assert!(fake.world(|world| world.requests.is_empty()));
+}
+
+#[tokio::test]
+async fn a_secret_that_is_gone_leaves_the_connector_as_it_is() {
+    let fake = Fake::start().await;
+    fake.world(|world| fake::register(world, "shop.items", Config::default(), "RUNNING"));
+    let (context, mut server) = context(&fake);
+    let work = tokio::spawn(reconcile(finalized(None), context));
+    let (request, send) = server.next_request().await.unwrap();
+    assert_eq!(request.uri().path(), "/api/v1/namespaces/shop/secrets/mysql");
+    let missing = json!({ "kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404 });
+    let missing = Body::from(serde_json::to_vec(&missing).unwrap());
+    send.send_response(
+        Response::builder()
+            .status(StatusCode::NOT_FOUND)
+            .body(missing)
+            .unwrap(),
+    );
+    let (line, body) = echo(&mut server).await;
+    assert_eq!(line, format!("PATCH {SINK}/status"));
+    assert_eq!(body["status"]["conditions"][2]["reason"], "SecretMissing");
+    work.abort();
     assert!(fake.world(|world| world.requests.is_empty()));
 }

@@ -1,5 +1,7 @@
 //! What a SinkConnector says of itself, from what Connect says of the connector. Pure.
 
+use std::time::Duration;
+
 use naru_api::{TaskCounts, condition::reason};
 
 use super::plan::Plan;
@@ -17,6 +19,18 @@ pub(super) struct Seen {
     pub(super) plan: Plan,
     /// None: Connect has accepted the connector, but not yet started it.
     pub(super) status: Option<ConnectorStatus>,
+    /// `spec.suspend`.
+    pub(super) suspend: bool,
+    /// The connector, if it is paused, was paused by us.
+    pub(super) paused_by_us: bool,
+    /// A restart waits for the schema registry.
+    pub(super) held: bool,
+    /// When there is more to do, although nothing may change until then.
+    pub(super) next: Option<Duration>,
+    /// Keys that somebody else had changed in Connect, and that were changed back.
+    pub(super) drifted: Vec<String>,
+    /// Keys whose values come from Secrets, and are new.
+    pub(super) rotated: Vec<String>,
 }
 
 impl Seen {
@@ -35,6 +49,20 @@ impl Seen {
         counts
     }
 
+    /// Whether there is nothing to wait for.
+    pub(super) fn is_well(&self) -> bool {
+        self.suspend || self.health().ready
+    }
+
+    /// Whether the connector is still paused, and by us.
+    pub(super) fn is_paused_by_us(&self) -> bool {
+        let paused = self
+            .status
+            .as_ref()
+            .is_none_or(|status| status.state == State::Paused);
+        self.suspend || (self.paused_by_us && paused)
+    }
+
     /// How far the connector is.
     pub(super) fn health(&self) -> Health {
         let TaskCounts {
@@ -51,17 +79,29 @@ impl Seen {
             );
         };
         let failure = status.tasks.iter().find(|task| task.state == State::Failed);
+        let then = if self.held {
+            "; restarted when the schema registry answers"
+        } else {
+            ""
+        };
         match (status.state, failure) {
+            _ if self.suspend => Health::stopped(reason::SUSPENDED, "the connector is paused"),
             (State::Failed, _) => {
                 let why = why(status.trace.as_deref());
-                Health::degraded(reason::CONNECTOR_FAILED, format!("the connector failed: {why}"))
+                Health::degraded(
+                    reason::CONNECTOR_FAILED,
+                    format!("the connector failed: {why}{then}"),
+                )
             }
             (_, Some(task)) => {
                 let why = why(task.trace.as_deref());
                 Health::degraded(
                     reason::TASK_FAILED,
-                    format!("{tasks}; task {} failed: {why}", task.id),
+                    format!("{tasks}; task {} failed: {why}{then}", task.id),
                 )
+            }
+            (State::Paused, _) if self.paused_by_us => {
+                Health::progressing(reason::STARTING, "the connector is about to go on")
             }
             (State::Paused, _) => Health::stopped(
                 reason::PAUSED_IN_CONNECT,

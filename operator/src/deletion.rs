@@ -1,0 +1,181 @@
+//! The end of a resource: what lies outside Kubernetes goes before the resource does. A finalizer holds the resource
+//! until then, and not for ever: a namespace must be deletable although Kafka or Connect is gone for good.
+
+mod workers;
+
+use std::{fmt::Debug, time::Duration};
+
+use jiff::{SignedDuration, Timestamp};
+use kube::{
+    Api, Resource, ResourceExt,
+    api::{Patch, PatchParams},
+    core::NamespaceResourceScope,
+    runtime::events::{Event, EventType},
+};
+use naru_api::{FORCE_DELETE_ANNOTATION, condition::reason};
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+pub use self::workers::{Outside, begin};
+use crate::controller::{Context, Error, report};
+
+/// How long a deletion waits for what does not let itself be deleted. With the controller's backoff that is about ten
+/// tries.
+const PATIENCE: SignedDuration = SignedDuration::from_mins(5);
+/// Longest time of one try.
+const TRY: Duration = Duration::from_secs(25);
+
+/// How far the end of a resource is.
+#[derive(Debug)]
+pub enum Ending {
+    /// Nothing of ours holds the resource any more.
+    Gone,
+    /// It is tried again.
+    Waits(Error),
+}
+
+/// What is said when something is left behind.
+#[derive(Clone, Debug)]
+pub struct LeftBehind {
+    pub reason: &'static str,
+    /// What may still be there, and what a person may do about it.
+    pub what: String,
+}
+
+/// Sees to it that our finalizer is there, or is not. Returns without a request where it is so already.
+pub async fn hold<K>(context: &Context, object: &K, finalizer: &str, wanted: bool) -> Result<(), Error>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+{
+    let others = object.finalizers().iter().filter(|found| *found != finalizer);
+    let mut finalizers: Vec<&str> = others.map(String::as_str).collect();
+    if wanted == (finalizers.len() < object.finalizers().len()) {
+        return Ok(());
+    }
+    if wanted {
+        finalizers.push(finalizer);
+    }
+    // The version refuses the write if somebody else has written meanwhile: their finalizer must not be lost.
+    let version = object.resource_version();
+    let patch = json!({ "metadata": { "finalizers": finalizers, "resourceVersion": version } });
+    let name = object.name_any();
+    let patched = Api::<K>::namespaced(context.client.clone(), &object.namespace().unwrap_or_default())
+        .patch(&name, &PatchParams::default(), &Patch::Merge(&patch))
+        .await;
+    match patched {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if !wanted && status.is_not_found() => Ok(()),
+        Err(source) => Err(Error::Kubernetes {
+            doing: format!("write the finalizer of {} {name:?}", K::kind(&())),
+            source,
+        }),
+    }
+}
+
+/// Ends a resource that is being deleted. `clean_up` must be safe to repeat.
+pub async fn end<K>(
+    context: &Context,
+    kind: &'static str,
+    object: &K,
+    finalizer: &str,
+    clean_up: impl Future<Output = Result<(), Error>>,
+    left: LeftBehind,
+) -> Result<Ending, Error>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+{
+    if !object.finalizers().iter().any(|found| found == finalizer) {
+        return Ok(Ending::Gone);
+    }
+    let cleaned = tokio::time::timeout(TRY, clean_up).await.unwrap_or_else(|_| {
+        let message = format!("what lies outside Kubernetes is not deleted after {TRY:?}");
+        Err(Error::dependency(reason::DELETING, message))
+    });
+    if let Err(error) = cleaned {
+        let deleted = object.meta().deletion_timestamp.as_ref().map(|time| time.0);
+        if !is_forced(object) && !out_of_patience(deleted, Timestamp::now()) {
+            return Ok(Ending::Waits(error));
+        }
+        leave_behind(context, kind, object, &left, &error).await;
+    }
+    hold(context, object, finalizer, false).await?;
+    context.failures.clear(&report::key(kind, object));
+    Ok(Ending::Gone)
+}
+
+/// Whether somebody has said that the deletion must not wait. Pure.
+fn is_forced<K: Resource>(object: &K) -> bool {
+    let value = object.annotations().get(FORCE_DELETE_ANNOTATION);
+    value.is_some_and(|value| value == "true")
+}
+
+/// Whether a deletion has waited long enough. Pure.
+fn out_of_patience(deleted: Option<Timestamp>, now: Timestamp) -> bool {
+    deleted.is_some_and(|deleted| now.duration_since(deleted) > PATIENCE)
+}
+
+/// People are told what they may have to delete. In the log too: in a namespace that is being deleted nobody may
+/// create an Event.
+async fn leave_behind<K: Resource<DynamicType = ()>>(
+    context: &Context,
+    kind: &'static str,
+    object: &K,
+    LeftBehind { reason, what }: &LeftBehind,
+    error: &Error,
+) {
+    let error = error.sentence();
+    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+    tracing::warn!(kind, %namespace, %name, what, error, "left something behind");
+    let note = format!("{what}: {error}");
+    tell(context, object, EventType::Warning, reason, "Delete", note).await;
+}
+
+/// Publishes an Event about a resource. An Event is a courtesy: that it could not be published is only logged.
+pub(crate) async fn tell<K: Resource<DynamicType = ()>>(
+    context: &Context,
+    object: &K,
+    type_: EventType,
+    reason: &'static str,
+    action: &'static str,
+    note: String,
+) {
+    let event = Event {
+        type_,
+        reason: reason.to_owned(),
+        // The API server allows 1024 bytes.
+        note: Some(note.chars().take(250).collect()),
+        action: action.to_owned(),
+        secondary: None,
+    };
+    if let Err(error) = context.recorder.publish(&event, &object.object_ref(&())).await {
+        tracing::warn!(%error, reason, "failed to publish an event");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::ConfigMap;
+
+    use super::*;
+
+    #[test]
+    fn a_deletion_is_patient_for_five_minutes() {
+        let deleted: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let after = |seconds| deleted + SignedDuration::from_secs(seconds);
+        assert!(!out_of_patience(None, deleted));
+        assert!(!out_of_patience(Some(deleted), after(299)));
+        assert!(out_of_patience(Some(deleted), after(301)));
+    }
+
+    #[test]
+    fn only_the_annotation_true_forces_a_deletion() {
+        let of = |value: Option<&str>| {
+            let mut job = ConfigMap::default();
+            let annotation = |value: &str| (FORCE_DELETE_ANNOTATION.to_owned(), value.to_owned());
+            job.metadata.annotations = value.map(|value| [annotation(value)].into());
+            is_forced(&job)
+        };
+        assert!(of(Some("true")));
+        assert!(!of(Some("false")) && !of(None));
+    }
+}
