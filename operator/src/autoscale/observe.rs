@@ -5,6 +5,9 @@
 //! leaves a marker behind its records, and an aborted one leaves those as well. Workers commit the offset behind the
 //! last record that they read, so that a group with nothing to do would seem to lag by a few for ever, and never be
 //! scaled to its minimum. Short tails are therefore read and counted.
+//!
+//! A client of librdkafka has several threads and wakes up all the time. A group that has nothing to do has none: until
+//! its topic grows there is nothing to ask for.
 
 mod reader;
 
@@ -33,6 +36,9 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// A partition with fewer offsets than this before the group has them read and counted. In a longer tail a few
 /// markers make no difference.
 const COUNTED: u64 = 100;
+/// A group that had nothing to do is asked again after this although its topic did not grow: somebody may have set its
+/// offsets back.
+const TRUSTED: Duration = Duration::from_secs(600);
 
 /// Why the lag is not known.
 #[derive(Debug, Snafu)]
@@ -149,33 +155,40 @@ fn refusal(error: &KafkaError) -> Option<RDKafkaErrorCode> {
     error.rdkafka_error_code().filter(|code| *code as i32 > 0)
 }
 
-/// Sees one group on one topic. Keeps its client between looks.
+/// Sees one group on one topic. Keeps its client between looks while the group has something to do.
 ///
-/// Dropping it closes a client: do so where blocking is allowed.
+/// Dropping it may close a client: do so where blocking is allowed.
 pub struct Observer {
     reader: Arc<Reader>,
-    /// A client of the group that never joins it: for the committed offsets.
-    group: BaseConsumer<Quiet>,
+    group: String,
     topic: String,
+    kept: Mutex<Kept>,
     /// Records in the offsets that were counted by the last look.
     counted: Mutex<BTreeMap<i32, (Range<i64>, u64)>>,
+}
+
+/// What one look leaves for the next.
+#[derive(Default)]
+struct Kept {
+    /// A client of the group that never joins it: for the committed offsets.
+    client: Option<BaseConsumer<Quiet>>,
+    idle: Option<Idle>,
+}
+
+/// A group that had nothing to do when its topic ended here.
+struct Idle {
+    ends: BTreeMap<i32, i64>,
+    records: u64,
+    until: Instant,
 }
 
 impl Observer {
     /// Does no I/O: an unreachable cluster shows at the first look.
     pub fn new(reader: Arc<Reader>, group: &str, topic: &str) -> Result<Self, Error> {
-        let bootstrap_servers = reader.bootstrap_servers();
-        let mut config = client_config(bootstrap_servers);
-        config.set("group.id", group);
-        // Offsets in a transaction that is still open do not count, and nobody waits for its end. With
-        // `read_committed` the broker would refuse to say anything until then.
-        config.set("isolation.level", "read_uncommitted");
-        let group = config
-            .create_with_context(Quiet)
-            .context(ClientSnafu { bootstrap_servers })?;
         Ok(Self {
-            group,
+            group: group.to_owned(),
             topic: topic.to_owned(),
+            kept: Mutex::default(),
             counted: Mutex::default(),
             reader,
         })
@@ -185,13 +198,62 @@ impl Observer {
     /// a few too many.
     pub fn lag(&self, negligible: u64) -> Result<Lag, Error> {
         let deadline = Instant::now() + DEADLINE;
-        drain(&self.group);
+        // One look at a time. A panic elsewhere cannot leave a half-made client behind.
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let idle = kept.idle.take();
+        if let Some(idle) = idle.filter(|idle| idle.records <= negligible && idle.until > Instant::now()) {
+            let ends = self.reader.recent_ends(&self.topic, deadline)?;
+            if *ends == idle.ends {
+                let lag = lag(idle.records, &ends);
+                kept.idle = Some(idle);
+                return Ok(lag);
+            }
+        }
+        let client = match kept.client.take() {
+            Some(client) => client,
+            None => self.client()?,
+        };
+        let looked = self.look(&client, negligible, deadline);
+        match &looked {
+            Ok((lag, ends)) if lag.records <= negligible => {
+                kept.idle = Some(Idle {
+                    ends: ends.clone(),
+                    records: lag.records,
+                    // Spread, so that groups that were first seen together are not asked together for ever.
+                    until: Instant::now() + TRUSTED.mul_f64(rand::random_range(0.8..1.2)),
+                });
+            }
+            _ => kept.client = Some(client),
+        }
+        looked.map(|(lag, _)| lag)
+    }
+
+    fn client(&self) -> Result<BaseConsumer<Quiet>, Error> {
+        let bootstrap_servers = self.reader.bootstrap_servers();
+        let mut config = client_config(bootstrap_servers);
+        config.set("group.id", &self.group);
+        // Offsets in a transaction that is still open do not count, and nobody waits for its end. With
+        // `read_committed` the broker would refuse to say anything until then.
+        config.set("isolation.level", "read_uncommitted");
+        config
+            .create_with_context(Quiet)
+            .context(ClientSnafu { bootstrap_servers })
+    }
+
+    /// Asks for everything. Returns the lag, and where the topic ended.
+    fn look(
+        &self,
+        client: &BaseConsumer<Quiet>,
+        negligible: u64,
+        deadline: Instant,
+    ) -> Result<(Lag, BTreeMap<i32, i64>), Error> {
+        drain(client);
         let partitions = self.reader.partitions(&self.topic, left(deadline))?;
         let starts = self
             .reader
             .offsets(&self.topic, &partitions, Offset::Beginning, left(deadline))?;
         // Committed before ends: a group that works meanwhile must not seem to be ahead of the topic.
-        let committed = self.committed(&partitions, left(deadline))?;
+        let committed = self.committed(client, &partitions, left(deadline))?;
         let ends = self
             .reader
             .offsets(&self.topic, &partitions, Offset::End, left(deadline))?;
@@ -202,10 +264,7 @@ impl Observer {
         } else {
             self.records(ahead, deadline)?
         };
-        Ok(Lag {
-            records,
-            partitions: i32::try_from(partitions.len()).unwrap_or(i32::MAX),
-        })
+        Ok((lag(records, &ends), ends))
     }
 
     fn records(&self, ahead: BTreeMap<i32, Range<i64>>, deadline: Instant) -> Result<u64, Error> {
@@ -230,7 +289,12 @@ impl Observer {
             .saturating_add(total(counted.values().map(|(_, records)| *records))))
     }
 
-    fn committed(&self, partitions: &[i32], timeout: Duration) -> Result<BTreeMap<i32, i64>, Error> {
+    fn committed(
+        &self,
+        client: &BaseConsumer<Quiet>,
+        partitions: &[i32],
+        timeout: Duration,
+    ) -> Result<BTreeMap<i32, i64>, Error> {
         let mut asked = TopicPartitionList::new();
         for partition in partitions {
             asked.add_partition(&self.topic, *partition);
@@ -242,7 +306,7 @@ impl Observer {
             topic,
             bootstrap_servers,
         };
-        let answer = self.group.committed_offsets(asked, timeout).context(ask)?;
+        let answer = client.committed_offsets(asked, timeout).context(ask)?;
         let mut committed = BTreeMap::new();
         for element in answer.elements_for_topic(topic) {
             element.error().context(ask)?;
@@ -271,6 +335,13 @@ fn ahead(
         (*partition, from.min(*end)..*end)
     };
     ends.iter().map(of).collect()
+}
+
+fn lag(records: u64, ends: &BTreeMap<i32, i64>) -> Lag {
+    Lag {
+        records,
+        partitions: i32::try_from(ends.len()).unwrap_or(i32::MAX),
+    }
 }
 
 fn length(offsets: &Range<i64>) -> u64 {

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     ops::Range,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -20,12 +20,19 @@ use super::{
     is_unknown, left,
 };
 
+/// How long an answer to where a topic ends serves all who ask: groups that read the same topic are looked at together.
+const RECENT: Duration = Duration::from_secs(1);
+
+/// Where a topic ended, by partition, and when that was.
+type Ended = (Instant, Arc<BTreeMap<i32, i64>>);
+
 /// A client for one Kafka cluster that all observers of the cluster share. It is in no group.
 pub struct Reader {
     bootstrap_servers: String,
     consumer: BaseConsumer<Quiet>,
     /// The one who counts: a client has one assignment.
     counting: Mutex<()>,
+    ended: Mutex<BTreeMap<String, Ended>>,
 }
 
 impl Reader {
@@ -51,6 +58,7 @@ impl Reader {
             bootstrap_servers: bootstrap_servers.to_owned(),
             consumer,
             counting: Mutex::default(),
+            ended: Mutex::default(),
         })
     }
 
@@ -78,6 +86,27 @@ impl Reader {
             }
             .fail(),
         }
+    }
+
+    /// The last stable offsets of all partitions, as they were at most [`RECENT`] ago.
+    pub(super) fn recent_ends(
+        &self,
+        topic: &str,
+        deadline: Instant,
+    ) -> Result<Arc<BTreeMap<i32, i64>>, Error> {
+        let asked = Instant::now();
+        let ended = || self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((at, ends)) = ended().get(topic)
+            && asked.duration_since(*at) < RECENT
+        {
+            return Ok(Arc::clone(ends));
+        }
+        let partitions = self.partitions(topic, left(deadline))?;
+        let ends = Arc::new(self.offsets(topic, &partitions, Offset::End, left(deadline))?);
+        let mut ended = ended();
+        ended.retain(|_, (at, _)| asked.saturating_duration_since(*at) < RECENT);
+        ended.insert(topic.to_owned(), (asked, Arc::clone(&ends)));
+        Ok(ends)
     }
 
     /// `Offset::Beginning`: the start of each partition's log. `Offset::End`: its last stable offset, the isolation

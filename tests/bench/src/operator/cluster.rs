@@ -2,6 +2,7 @@
 
 use std::{fmt::Display, process::Stdio, time::Duration};
 
+use http::Method;
 use k8s_openapi::api::core::v1::{Namespace, ResourceQuota};
 use kube::{
     Api, Client,
@@ -65,8 +66,26 @@ impl Cluster {
             "--topic",
             &self.topic(),
         ])
-        .await
-        .map(|_| ())
+        .await?;
+        // As if records had been written: without a schema the operator would ask for one in each pass.
+        let schema =
+            json!({ "type": "record", "name": "Item", "fields": [{ "name": "price", "type": "long" }] });
+        let version = json!({ "schema": schema.to_string() });
+        self.registry(Method::POST, "/versions", version.to_string())
+            .await
+    }
+
+    /// Asks the stack's schema registry about the topic's values, through the API server.
+    async fn registry(&self, method: Method, path: &str, body: String) -> Result<(), Error> {
+        let registry = "/api/v1/namespaces/naru-stack/services/registry:8081/proxy/apis/ccompat/v7";
+        let request = http::Request::builder()
+            .method(method)
+            .uri(format!("{registry}/subjects/{}-value{path}", self.topic()))
+            .header("content-type", "application/vnd.schemaregistry.v1+json")
+            .body(body.into_bytes())
+            .whatever_context("failed to ask the schema registry")?;
+        let answer = self.client.request_text(request).await;
+        answer.map(|_| ()).whatever_context("the schema registry refused")
     }
 
     /// The topic that all resources of the run read.
@@ -74,8 +93,21 @@ impl Cluster {
         format!("{}.items", self.namespace)
     }
 
-    /// Deletes the namespace with all that is in it, and the topics.
+    /// Deletes the namespace with all that is in it, the topics and the schema. What fails does not keep the rest.
     pub(crate) async fn leave(&self) -> Result<(), Error> {
+        let namespace = self.delete_namespace().await;
+        // Soft first, as the registry wants it.
+        let soft = self.registry(Method::DELETE, "", String::new()).await;
+        let hard = self
+            .registry(Method::DELETE, "?permanent=true", String::new())
+            .await;
+        // By pattern: the run's own topic, and the ones that the operator made for its resources.
+        let pattern = format!(r"(naru\.)?{}\..*", self.namespace);
+        let topics = kafka(&["topics", "--delete", "--if-exists", "--topic", &pattern]).await;
+        namespace.and(soft).and(hard).and(topics.map(|_| ()))
+    }
+
+    async fn delete_namespace(&self) -> Result<(), Error> {
         self.drop_finalizers().await?;
         let namespaces = Api::<Namespace>::all(self.client.clone());
         namespaces
@@ -90,12 +122,7 @@ impl Cluster {
                 Some(_) => Err(Error::new("it is still there")),
             }
         })
-        .await?;
-        // By pattern: the run's own, and the ones that the operator made for its resources.
-        let topics = format!(r"(naru\.)?{}\..*", self.namespace);
-        kafka(&["topics", "--delete", "--if-exists", "--topic", &topics])
-            .await
-            .map(|_| ())
+        .await
     }
 
     /// Connectors on a Connect cluster that never answers would hold up the namespace.
