@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use serde_json::json;
 use tokio::time::Instant;
 
 use super::{
@@ -11,7 +10,7 @@ use super::{
     figures::{Crowd, Crud, Report, round},
     process::Process,
     resources::{self, Resources},
-    seen::Seen,
+    seen::{Seen, Told},
 };
 
 const SOON: Duration = Duration::from_secs(180);
@@ -37,7 +36,7 @@ pub(crate) async fn come_and_go(cluster: &Cluster, report: &mut Report) -> Resul
     let before = seen.now();
     sums.edit_all(0..COUNT, &resources::change(0)).await?;
     seen.until("500 Deployments change", SOON, |all| {
-        let other = |(name, told): (&String, &super::seen::Told)| {
+        let other = |(name, told): (&String, &Told)| {
             before
                 .get(name)
                 .is_none_or(|before| before.template != told.template)
@@ -66,7 +65,7 @@ pub(crate) async fn come_and_go(cluster: &Cluster, report: &mut Report) -> Resul
     Ok(())
 }
 
-/// 1,000 resources are there: first suspended, then looked after by the autoscaler.
+/// 1,000 resources are there, and the autoscaler looks after each.
 pub(crate) async fn stay(cluster: &Cluster, report: &mut Report) -> Result<(), Error> {
     const COUNT: usize = 1000;
     let sums = Resources::sums(cluster);
@@ -77,25 +76,25 @@ pub(crate) async fn stay(cluster: &Cluster, report: &mut Report) -> Result<(), E
     let process = Process::only(cluster).await?;
     let begin = Instant::now();
     sums.create(0..COUNT, &resources::sum(cluster)).await?;
-    seen.until("1,000 Deployments", SOON, |all| all.len() >= COUNT)
-        .await?;
-    sums.observed().await?;
+    settled(&sums, &mut seen, COUNT).await?;
     crate::found("1,000 created", begin);
-    let rss_suspended = process.rss_at_rest(cluster).await?;
-
-    let since = Instant::now();
-    sums.edit_all(0..COUNT, &json!({ "spec": { "suspend": false } }))
-        .await?;
-    sums.observed().await?;
-    crate::found("1,000 resumed", since);
-    let rss = process.rss_at_rest(cluster).await?;
     report.crowd = Some(Crowd {
-        rss,
-        rss_suspended,
+        rss: process.rss_at_rest(cluster).await?,
         idle: process.millicores_at_rest(cluster, IDLE).await?,
     });
     let since = Instant::now();
     sums.clear().await?;
     crate::found("1,000 deleted", since);
     Ok(())
+}
+
+/// Waits until the operator has nothing left to do: a Deployment begins with the one pod that Kubernetes gives it, and
+/// is scaled to none.
+pub(crate) async fn settled(sums: &Resources, seen: &mut Seen, count: usize) -> Result<(), Error> {
+    let scaled = |told: &Told| told.replicas == 0;
+    seen.until("each resource has a Deployment without pods", SOON, |all| {
+        all.len() >= count && all.values().all(scaled)
+    })
+    .await?;
+    sums.observed().await
 }

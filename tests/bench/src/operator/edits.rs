@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::{
     cluster::{Cluster, object},
+    crowd,
     error::Error,
     figures::{Edits, Report, percentile, round},
     process::Process,
@@ -35,20 +36,12 @@ pub(crate) async fn measure(cluster: &Cluster, report: &mut Report) -> Result<()
     let mut seen = Seen::of(cluster);
     let since = Instant::now();
     sums.create(0..RESOURCES, &resources::sum(cluster)).await?;
-    seen.until("100 Deployments", Duration::from_secs(120), |all| {
-        all.len() >= RESOURCES
-    })
-    .await?;
-    sums.observed().await?;
+    crowd::settled(&sums, &mut seen, RESOURCES).await?;
     crate::found("100 created", since);
 
     let process = Process::only(cluster).await?;
-    let (per_reconcile, per_edit) = api_calls(cluster, &process, &sums).await?;
-    let idle_suspended_millicores = process.millicores_at_rest(cluster, IDLE).await?;
-    sums.edit_all(0..RESOURCES, &json!({ "spec": { "suspend": false } }))
-        .await?;
-    sums.observed().await?;
     let idle_millicores = process.millicores_at_rest(cluster, IDLE).await?;
+    let (per_reconcile, per_edit) = api_calls(cluster, &process, &sums).await?;
 
     let since = Instant::now();
     let yardstick = Yardstick::create(cluster).await?;
@@ -72,7 +65,6 @@ pub(crate) async fn measure(cluster: &Cluster, report: &mut Report) -> Result<()
         api_calls_per_reconcile: per_reconcile,
         api_calls_per_edit: per_edit,
         idle_millicores,
-        idle_suspended_millicores,
     };
     let Edits {
         edit_p50,
@@ -140,7 +132,7 @@ impl Yardstick {
     }
 }
 
-/// Requests to the API server per pass and per edit, while nobody scales. None if the operator does not count them.
+/// Requests to the API server per pass and per edit. None if the operator does not count them.
 async fn api_calls(
     cluster: &Cluster,
     process: &Process,

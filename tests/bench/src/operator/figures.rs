@@ -56,8 +56,6 @@ pub(crate) struct Edits {
     pub(crate) api_calls_per_edit: Option<f64>,
     /// Thousandths of a core with 100 resources that nobody touches, scaled by lag and having none.
     pub(crate) idle_millicores: f64,
-    /// The same while they are suspended.
-    pub(crate) idle_suspended_millicores: f64,
 }
 
 /// The operator's resident memory with a thousand resources.
@@ -67,8 +65,6 @@ pub(crate) struct Crowd {
     /// Scaled by lag, and having none.
     #[serde(rename = "rss1000Mb")]
     pub(crate) rss: f64,
-    #[serde(rename = "rss1000SuspendedMb")]
-    pub(crate) rss_suspended: f64,
     /// Thousandths of a core, scaled by lag and having none.
     #[serde(rename = "idle1000Millicores")]
     pub(crate) idle: f64,

@@ -171,7 +171,10 @@ impl Process {
     }
 }
 
-/// Each metric of a text in the Prometheus format, summed over its labels, the watches among the requests aside.
+/// Label values of requests that no pass over a resource makes.
+const NOT_IN_A_PASS: [&str; 3] = ["\"watch\"", "\"leases\"", "\"deployments/scale\""];
+
+/// Each metric of a text in the Prometheus format, summed over its labels, without requests that no pass makes.
 fn sums(text: &str) -> BTreeMap<String, f64> {
     let mut sums = BTreeMap::new();
     for line in text.lines().filter(|line| !line.starts_with('#')) {
@@ -179,7 +182,7 @@ fn sums(text: &str) -> BTreeMap<String, f64> {
             continue;
         };
         let (name, labels) = series.split_once('{').unwrap_or((series, ""));
-        if labels.to_lowercase().contains("\"watch\"") {
+        if NOT_IN_A_PASS.iter().any(|value| labels.contains(value)) {
             continue;
         }
         *sums.entry(name.to_owned()).or_default() += value.parse().unwrap_or(0.0);
@@ -192,10 +195,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_counter_is_summed_over_its_labels_but_for_watches() {
+    fn a_counter_is_summed_over_its_labels_but_for_what_no_pass_asks() {
         let text = "# TYPE requests counter\n\
                     requests_total{verb=\"patch\",code=\"200\"} 3\n\
                     requests_total{verb=\"watch\",code=\"200\"} 9\n\
+                    requests_total{verb=\"update\",resource=\"leases\",code=\"200\"} 7\n\
                     requests_total{verb=\"get\",code=\"404\"} 2\n\
                     up 1\n# EOF\n";
         let expected = [("requests_total".to_owned(), 5.0), ("up".to_owned(), 1.0)];

@@ -26,11 +26,10 @@ pub(crate) struct Resources {
     prefix: &'static str,
 }
 
-/// The spec of a FilteredSum that reads the run's topic, in which there are no records. Made suspended, since a
-/// Deployment that nobody has scaled yet starts with one pod.
+/// The spec of a FilteredSum that reads the run's topic. There are no records in it, so that the autoscaler wants no
+/// worker.
 pub(crate) fn sum(cluster: &Cluster) -> Value {
     json!({
-        "suspend": true,
         "input": { "topic": cluster.topic() },
         "sum": { "field": "price" },
         "output": { "topic": format!("{}.totals", cluster.namespace) },

@@ -24,6 +24,7 @@ pub(crate) struct Told {
     pub(crate) template: u64,
     /// When the template changed.
     pub(crate) at: Instant,
+    pub(crate) replicas: i32,
 }
 
 type Deployments = BTreeMap<String, Told>;
@@ -50,11 +51,8 @@ impl Seen {
                 let at = Instant::now();
                 match event {
                     Ok(Event::Apply(deployment) | Event::InitApply(deployment)) => {
-                        let (name, template) = (deployment.name_any(), template(&deployment));
-                        let before = tell.borrow().get(&name).map(|told| told.template);
-                        if before != Some(template) {
-                            tell.send_modify(|all| _ = all.insert(name, Told { template, at }));
-                        }
+                        let (name, told) = (deployment.name_any(), Told::of(&deployment, at));
+                        tell.send_if_modified(|all| told.replaces(all, name));
                     }
                     Ok(Event::Delete(deployment)) => {
                         tell.send_modify(|all| _ = all.remove(&deployment.name_any()));
@@ -107,11 +105,26 @@ impl Seen {
     }
 }
 
-fn template(deployment: &Deployment) -> u64 {
-    let template = deployment.spec.as_ref().map(|spec| &spec.template);
-    let mut hasher = DefaultHasher::new();
-    serde_json::to_string(&template)
-        .unwrap_or_default()
-        .hash(&mut hasher);
-    hasher.finish()
+impl Told {
+    fn of(deployment: &Deployment, at: Instant) -> Self {
+        let spec = deployment.spec.as_ref();
+        let mut hasher = DefaultHasher::new();
+        let template = serde_json::to_string(&spec.map(|spec| &spec.template));
+        template.unwrap_or_default().hash(&mut hasher);
+        Self {
+            template: hasher.finish(),
+            at,
+            replicas: spec.and_then(|spec| spec.replicas).unwrap_or(1),
+        }
+    }
+
+    /// Takes the place of what was told before. False if it is no news.
+    fn replaces(mut self, all: &mut Deployments, name: String) -> bool {
+        let before = all.get(&name).copied();
+        if let Some(before) = before.filter(|before| before.template == self.template) {
+            self.at = before.at;
+        }
+        all.insert(name, self);
+        before != Some(self)
+    }
 }
