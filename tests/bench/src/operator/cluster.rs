@@ -104,7 +104,8 @@ impl Cluster {
         // By pattern: the run's own topic, and the ones that the operator made for its resources.
         let pattern = format!(r"(naru\.)?{}\..*", self.namespace);
         let topics = kafka(&["topics", "--delete", "--if-exists", "--topic", &pattern]).await;
-        namespace.and(soft).and(hard).and(topics.map(|_| ()))
+        namespace.and(soft).and(hard)?;
+        topics.map(drop)
     }
 
     async fn delete_namespace(&self) -> Result<(), Error> {
