@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use snafu::ResultExt;
 
 use super::{
-    cluster::{Cluster, eventually, object},
+    cluster::{Cluster, eventually},
     error::Error,
 };
 
@@ -23,6 +23,7 @@ const SOON: Duration = Duration::from_secs(180);
 /// All resources of one kind in the run's namespace. As JSON, so that fields newer than this program get through.
 pub(crate) struct Resources {
     api: Api<DynamicObject>,
+    kind: ApiResource,
     prefix: &'static str,
 }
 
@@ -60,16 +61,17 @@ pub(crate) fn number(number: usize) -> Value {
 
 impl Resources {
     pub(crate) fn sums(cluster: &Cluster) -> Self {
-        Self::of(cluster, &ApiResource::erase::<FilteredSum>(&()), "sum")
+        Self::of(cluster, ApiResource::erase::<FilteredSum>(&()), "sum")
     }
 
     pub(crate) fn connectors(cluster: &Cluster) -> Self {
-        Self::of(cluster, &ApiResource::erase::<SinkConnector>(&()), "sink")
+        Self::of(cluster, ApiResource::erase::<SinkConnector>(&()), "sink")
     }
 
-    fn of(cluster: &Cluster, kind: &ApiResource, prefix: &'static str) -> Self {
+    fn of(cluster: &Cluster, kind: ApiResource, prefix: &'static str) -> Self {
         Self {
-            api: Api::namespaced_with(cluster.client.clone(), &cluster.namespace, kind),
+            api: Api::namespaced_with(cluster.client.clone(), &cluster.namespace, &kind),
+            kind,
             prefix,
         }
     }
@@ -80,8 +82,7 @@ impl Resources {
 
     pub(crate) async fn create(&self, numbers: Range<usize>, spec: &Value) -> Result<(), Error> {
         self.each(numbers, async |number| {
-            let new: DynamicObject =
-                object(json!({ "metadata": { "name": self.name(number) }, "spec": spec }))?;
+            let new = DynamicObject::new(&self.name(number), &self.kind).data(json!({ "spec": spec }));
             self.api
                 .create(&PostParams::default(), &new)
                 .await
