@@ -5,7 +5,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Condition, DeletionPolicy, Duration, KafkaEndpoint, RegistryEndpoint, Rollout, Scaling, duration::literal,
+    Condition, DeletionPolicy, Duration, KafkaEndpoint, RegistryEndpoint, Rollout, Scaling,
+    duration::literal,
+    rules::{FIELD, TOPIC, between, short_name, writable_topic},
 };
 
 /// Sums a field of the records that a filter lets through, exactly, each record once, and writes the running
@@ -32,13 +34,13 @@ use crate::{
     printcolumn(name = "Degraded", type_ = "string", json_path = ".status.conditions[?(@.type==\"Degraded\")].reason", priority = "1"),
     printcolumn(name = "Scaling", type_ = "string", json_path = ".status.conditions[?(@.type==\"ScalingActive\")].reason", priority = "1"),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = "1"),
-    validation = Rule::new("size(self.metadata.name) <= 52").message("metadata.name must have at most 52 characters, since workers are named after it"),
+    validation = short_name(),
     // A spec that was refused, and so has never had workers, may be mended.
     validation = Rule::new("(has(oldSelf.status) && !has(oldSelf.status.replicas)) || !has(oldSelf.status) || (self.spec.input == oldSelf.spec.input && self.spec.output == oldSelf.spec.output && self.spec.sum == oldSelf.spec.sum && has(self.spec.filter) == has(oldSelf.spec.filter) && (!has(self.spec.filter) || self.spec.filter == oldSelf.spec.filter) && has(self.spec.kafka) == has(oldSelf.spec.kafka) && (!has(self.spec.kafka) || self.spec.kafka == oldSelf.spec.kafka))").message("input, filter, sum, output and kafka cannot be changed, since old and new records would be summed by different rules: delete the FilteredSum and create another with another name and output.topic"),
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("self.input.topic != self.output.topic").message("output.topic must not be input.topic"),
+    validation = Rule::new("self.input.topic != self.output.topic").message("is input.topic too, expected another topic").field_path(".output.topic"),
 )]
 pub struct FilteredSumSpec {
     /// What is summed.
@@ -66,7 +68,7 @@ pub struct FilteredSumSpec {
     pub deletion_policy: DeletionPolicy,
     /// Time between two transactions while records arrive: how old a total can be, and how long a reader waits.
     #[serde(default = "FilteredSumSpec::default_commit_interval")]
-    #[x_kube(validation = Rule::new("duration(self) >= duration('1ms') && duration(self) <= duration('5s')").message("must be from 1ms to 5s"))]
+    #[x_kube(validation = between("1ms", "5s"))]
     pub commit_interval: Duration,
     /// The Kafka cluster, if it is not the default one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -87,7 +89,7 @@ impl FilteredSumSpec {
 #[serde(rename_all = "camelCase")]
 pub struct FilteredSumInput {
     /// Topic of Avro records. It must exist.
-    #[schemars(length(min = 1, max = 200), regex(pattern = r"^[a-zA-Z0-9._-]+$"))]
+    #[schemars(length(max = 200), regex(pattern = TOPIC))]
     pub topic: String,
 }
 
@@ -96,21 +98,22 @@ pub struct FilteredSumInput {
 #[serde(rename_all = "camelCase")]
 pub struct Sum {
     /// An integer field. A record without it, or with another type in it, is a dead letter; null adds nothing.
-    #[schemars(length(min = 1, max = 64))]
+    #[schemars(length(max = 64), regex(pattern = FIELD))]
     pub field: String,
     /// Fields whose values name the group that a record belongs to: one sum each. None: one sum in all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8), inner(length(min = 1, max = 64)))]
+    #[schemars(length(max = 8), inner(length(max = 64), regex(pattern = FIELD)), extend("x-kubernetes-list-type" = "set"))]
     pub group_by: Vec<String>,
 }
 
 /// Where totals go.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FilteredSumOutput {
     /// Topic of the totals. It is created compacted, with as many partitions as the input topic, and kept when the
     /// FilteredSum is deleted, unless `deletionPolicy` says otherwise.
-    #[schemars(length(min = 1, max = 200), regex(pattern = r"^[a-zA-Z0-9._-]+$"))]
+    #[x_kube(validation = writable_topic())]
+    #[schemars(length(max = 200), regex(pattern = TOPIC))]
     pub topic: String,
 }
 

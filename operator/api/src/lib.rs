@@ -19,6 +19,7 @@ mod duration;
 mod endpoints;
 mod filtered_sum;
 mod rollout;
+mod rules;
 mod scaling;
 mod scrape_job;
 mod sink_connector;

@@ -3,7 +3,7 @@
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Duration, duration::literal};
+use crate::{Duration, duration::literal, rules::between};
 
 /// What is done about a change after which the workers do not come up.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize, KubeSchema)]
@@ -11,7 +11,7 @@ use crate::{Duration, duration::literal};
 pub struct Rollout {
     /// How long a rollout may make no progress before the resource is `Degraded` (from 10s to 1h).
     #[serde(default = "Rollout::default_progress_deadline")]
-    #[x_kube(validation = Rule::new("duration(self) >= duration('10s') && duration(self) <= duration('1h')").message("must be from 10s to 1h"))]
+    #[x_kube(validation = between("10s", "1h"))]
     pub progress_deadline: Duration,
     /// Whether a rollout that made no progress gives way to the workers that ran before it. They stay until the spec is
     /// changed again.

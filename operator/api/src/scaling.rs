@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 /// Workers are scaled with their consumer lag between two bounds, never above the partition count.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("self.minReplicas <= self.maxReplicas").message("minReplicas must not be above maxReplicas"))]
+// No message with the numbers in it: to the API server's estimate of its cost, their text has no bound.
+#[x_kube(validation = Rule::new("self.minReplicas <= self.maxReplicas").message("must not be above maxReplicas").field_path(".minReplicas"))]
 pub struct Scaling {
     /// Fewest workers. With 0 there are none while there is nothing to do.
     #[serde(default = "Scaling::default_min_replicas")]

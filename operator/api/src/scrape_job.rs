@@ -8,7 +8,9 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Condition, DeletionPolicy, Duration, KafkaEndpoint, RegistryEndpoint, Rollout, Scaling, duration::literal,
+    Condition, DeletionPolicy, Duration, KafkaEndpoint, RegistryEndpoint, Rollout, Scaling,
+    duration::literal,
+    rules::{FIELD, TOPIC, between, fixed, short_name, writable_topic},
 };
 
 /// Collects the pages of a site whose addresses carry a growing id, and sends each as an Avro record to a Kafka
@@ -34,10 +36,18 @@ use crate::{
     printcolumn(name = "Degraded", type_ = "string", json_path = ".status.conditions[?(@.type==\"Degraded\")].reason", priority = "1"),
     printcolumn(name = "Scaling", type_ = "string", json_path = ".status.conditions[?(@.type==\"ScalingActive\")].reason", priority = "1"),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = "1"),
-    validation = Rule::new("size(self.metadata.name) <= 52").message("metadata.name must have at most 52 characters, since workers are named after it"),
-    validation = Rule::new("has(self.spec.kafka) == has(oldSelf.spec.kafka) && (!has(self.spec.kafka) || self.spec.kafka == oldSelf.spec.kafka)").message("kafka cannot be changed, since another cluster does not know how far the job is: delete the ScrapeJob and create another"),
+    validation = short_name(),
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = fixed("kafka", "another cluster does not know how far the job is: delete the ScrapeJob and create another"),
+    validation = Rule::new("self.extract.fields.exists(field, field.name == self.output.key)")
+        .message(Message::Expression("'is \"' + self.output.key + '\", and extract.fields has no field of this name'".to_owned()))
+        .field_path(".output.key"),
+    validation = Rule::new("!self.extract.fields.exists(field, field.name == self.output.key) || self.extract.fields.exists(field, field.name == self.output.key && has(field.required) && field.required)")
+        .message(Message::Expression("'is \"' + self.output.key + '\", which is not a required field, and each record needs a key'".to_owned()))
+        .field_path(".output.key"),
+)]
 pub struct ScrapeJobSpec {
     /// Which pages there are.
     pub source: PageSource,
@@ -79,7 +89,8 @@ pub struct ScrapeJobSpec {
 pub struct PageSource {
     /// Address of a page, with `{id}` where the id stands.
     #[schemars(length(max = 1024))]
-    #[x_kube(validation = Rule::new("self.matches('^https?://[^/]+/.*$') && self.split('{id}').size() == 2").message("must be an http or https address with {id} in it once, such as https://example.org/product/{id}"))]
+    #[x_kube(validation = Rule::new("self.matches('^https?://[^/@{}\\\\s]+/\\\\S*$') && self.split('{id}').size() == 2")
+        .message("must be an http or https address with {id} in it once, behind the host, such as https://example.org/product/{id}"))]
     pub url_template: String,
     /// Where a job that has never run begins: `latest`, or an id.
     #[serde(default)]
@@ -161,7 +172,7 @@ pub struct Head {
     pub sitemap: Sitemap,
     /// Time between two looks.
     #[serde(default = "Head::default_every")]
-    #[x_kube(validation = Rule::new("duration(self) >= duration('1s')").message("must be at least 1s"))]
+    #[x_kube(validation = between("1s", "24h"))]
     pub every: Duration,
 }
 
@@ -175,7 +186,7 @@ impl Head {
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Sitemap {
-    #[schemars(length(max = 1024), regex(pattern = r"^https?://\S+$"))]
+    #[schemars(length(max = 1024), regex(pattern = r"^https?://[^\s/@?#]+([/?#]\S*)?$"))]
     pub url: String,
     /// Regular expression whose first group is an id. The largest id that matches is the newest one.
     #[schemars(length(min = 1, max = 512))]
@@ -199,11 +210,11 @@ pub struct Politeness {
     pub robots: Robots,
     /// `User-Agent` of each request. Say in it how you can be reached.
     #[serde(default = "Politeness::default_user_agent")]
-    #[schemars(length(min = 1, max = 256), regex(pattern = r"^[\x20-\x7e]+$"))]
+    #[schemars(length(max = 256), regex(pattern = r"^[\x20-\x7e]+$"))]
     pub user_agent: String,
     /// Deadline of one request, from its start to the last byte of its answer.
     #[serde(default = "Politeness::default_request_timeout")]
-    #[x_kube(validation = Rule::new("duration(self) >= duration('1s')").message("must be at least 1s"))]
+    #[x_kube(validation = between("1s", "10m"))]
     pub request_timeout: Duration,
 }
 
@@ -258,41 +269,76 @@ pub struct Retry {
 }
 
 /// Tries at a fixed delay.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct FixedRetry {
+    #[serde(default = "FixedRetry::default_times")]
     #[schemars(range(min = 0, max = 100))]
     pub times: u32,
+    #[serde(default = "FixedRetry::default_delay")]
+    #[x_kube(validation = between("0s", "1h"))]
     pub delay: Duration,
+}
+
+impl FixedRetry {
+    fn default_times() -> u32 {
+        3
+    }
+
+    fn default_delay() -> Duration {
+        literal("1s")
+    }
 }
 
 impl Default for FixedRetry {
     fn default() -> Self {
         Self {
-            times: 3,
-            delay: literal("1s"),
+            times: Self::default_times(),
+            delay: Self::default_delay(),
         }
     }
 }
 
 /// Tries at a delay that doubles.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("duration(self.base) <= duration(self.max)")
+    .message(Message::Expression("'is ' + self.base + ', expected at most max, which is ' + self.max".to_owned()))
+    .field_path(".base"))]
 pub struct ExponentialRetry {
+    #[serde(default = "ExponentialRetry::default_times")]
     #[schemars(range(min = 0, max = 100))]
     pub times: u32,
     /// The first delay.
+    #[serde(default = "ExponentialRetry::default_base")]
+    #[x_kube(validation = between("1ms", "1h"))]
     pub base: Duration,
     /// The longest delay.
+    #[serde(default = "ExponentialRetry::default_max")]
+    #[x_kube(validation = between("1ms", "24h"))]
     pub max: Duration,
+}
+
+impl ExponentialRetry {
+    fn default_times() -> u32 {
+        5
+    }
+
+    fn default_base() -> Duration {
+        literal("2s")
+    }
+
+    fn default_max() -> Duration {
+        literal("5m")
+    }
 }
 
 impl Default for ExponentialRetry {
     fn default() -> Self {
         Self {
-            times: 5,
-            base: literal("2s"),
-            max: literal("5m"),
+            times: Self::default_times(),
+            base: Self::default_base(),
+            max: Self::default_max(),
         }
     }
 }
@@ -307,15 +353,16 @@ pub struct Extract {
 }
 
 /// Where records go.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RecordOutput {
     /// Topic of the records. It is created if it does not exist, and kept when the job is deleted,
     /// unless `deletionPolicy` says otherwise.
-    #[schemars(length(min = 1, max = 200), regex(pattern = r"^[a-zA-Z0-9._-]+$"))]
+    #[x_kube(validation = writable_topic())]
+    #[schemars(length(max = 200), regex(pattern = TOPIC))]
     pub topic: String,
     /// The field whose value is the record's key. It must be required.
-    #[schemars(length(min = 1, max = 64))]
+    #[schemars(length(max = 64), regex(pattern = FIELD))]
     pub key: String,
     /// Partitions that the topic is created with.
     #[serde(default = "RecordOutput::default_partitions")]

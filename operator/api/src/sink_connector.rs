@@ -6,7 +6,10 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Condition, ConnectEndpoint, ConnectorDeletionPolicy, KafkaEndpoint};
+use crate::{
+    Condition, ConnectEndpoint, ConnectorDeletionPolicy, KafkaEndpoint,
+    rules::{FIELD, SECRET, SECRET_KEY, TOPIC, fixed, keys_of_others, short_name},
+};
 
 /// Stores the records of topics: a typed section for a common store, or `class` and `config` for any connector
 /// that the Connect cluster has.
@@ -21,7 +24,7 @@ use crate::{Condition, ConnectEndpoint, ConnectorDeletionPolicy, KafkaEndpoint};
     category = "naru",
     cel,
     doc = "Registers a sink connector with Kafka Connect and keeps it right.",
-    validation = Rule::new("size(self.metadata.name) <= 52").message("metadata.name must have at most 52 characters, since topics are named after it"),
+    validation = short_name(),
     printcolumn(
         name = "Ready",
         type_ = "string",
@@ -52,15 +55,18 @@ use crate::{Condition, ConnectEndpoint, ConnectorDeletionPolicy, KafkaEndpoint};
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("has(self.connect) == has(oldSelf.connect) && (!has(self.connect) || self.connect == oldSelf.connect)").message("connect cannot be changed, since the connector would go on in the old cluster: delete the SinkConnector and create another"),
+    validation = fixed("connect", "the connector would go on in the old cluster: delete the SinkConnector and create another"),
     validation = Rule::new("has(self.mysql) != has(self.class)").message("exactly one of mysql and class must be set"),
     validation = Rule::new("has(self.class) || (!has(self.config) && !has(self.configSecrets))").message("config and configSecrets are only possible together with class"),
+    validation = Rule::new("!has(self.config) || !has(self.configSecrets) || self.configSecrets.all(key, !(key in self.config))")
+        .message("config and configSecrets set the same key, expected each key in one of them"),
 )]
 pub struct SinkConnectorSpec {
     /// Topics whose records are stored. They must exist.
     #[schemars(
         length(min = 1, max = 100),
-        inner(length(min = 1, max = 200), regex(pattern = r"^[a-zA-Z0-9._-]+$"))
+        inner(length(max = 200), regex(pattern = TOPIC)),
+        extend("x-kubernetes-list-type" = "set")
     )]
     pub topics: Vec<String>,
     /// Most tasks that share the work. More than the partitions of the topics are of no use.
@@ -72,14 +78,20 @@ pub struct SinkConnectorSpec {
     pub mysql: Option<MysqlSink>,
     /// Java class of any other sink connector.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 256))]
+    #[schemars(
+        length(max = 256),
+        regex(pattern = r"^[A-Za-z_$][A-Za-z0-9_$]*(\.[A-Za-z_$][A-Za-z0-9_$]*)*$")
+    )]
     pub class: Option<String>,
     /// Configuration of `class`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Rule::new("!('name' in self) && !('topics' in self) && !('tasks.max' in self) && !('connector.class' in self)").message("name, topics, tasks.max and connector.class are set by naru: use metadata.name, topics, tasksMax and class"))]
+    #[x_kube(validation = keys_of_others())]
+    #[schemars(extend("maxProperties" = 200))]
     pub config: Option<BTreeMap<String, String>>,
     /// Configuration of `class` whose values come from Secrets of the same namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = keys_of_others())]
+    #[schemars(extend("maxProperties" = 50))]
     pub config_secrets: Option<BTreeMap<String, SecretKey>>,
     /// While it is true the connector is paused: its tasks stop, and go on where they were when it is false again.
     #[serde(default)]
@@ -104,20 +116,25 @@ impl SinkConnectorSpec {
 }
 
 /// A table of MySQL or MariaDB.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MysqlSink {
     /// JDBC address of the database, without credentials, such as `jdbc:mysql://mysql:3306/naru`.
-    #[schemars(length(max = 1024), regex(pattern = r"^jdbc:(mysql|mariadb)://[^\s@]+$"))]
+    // A rule and not a pattern where credentials might be: a pattern's refusal repeats the value.
+    #[schemars(length(max = 1024))]
+    #[x_kube(
+        validation = Rule::new("self.matches('^jdbc:(mysql|mariadb)://[^\\\\s]+$')").message("must be an address such as jdbc:mysql://host:3306/database"),
+        validation = Rule::new("!self.contains('@') && !self.lowerAscii().matches('[?&](user|username|password)=')").message("must not hold credentials, which belong into the Secret that credentialsSecret names"),
+    )]
     pub url: String,
     /// Secret of the same namespace with the keys `username` and `password`.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(max = 253), regex(pattern = SECRET))]
     pub credentials_secret: String,
     /// The table. It is created if it does not exist, gets a column for each new field, and is kept on deletion.
     #[schemars(regex(pattern = r"^[A-Za-z_][A-Za-z0-9_]{0,63}$"))]
     pub table: String,
     /// The field that is the primary key: a record replaces the row with the same value.
-    #[schemars(length(min = 1, max = 64))]
+    #[schemars(length(max = 64), regex(pattern = FIELD))]
     pub key: String,
 }
 
@@ -126,10 +143,10 @@ pub struct MysqlSink {
 #[serde(rename_all = "camelCase")]
 pub struct SecretKey {
     /// Name of the Secret.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(max = 253), regex(pattern = SECRET))]
     pub secret: String,
     /// Key in it.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(max = 253), regex(pattern = SECRET_KEY))]
     pub key: String,
 }
 
