@@ -45,6 +45,12 @@ pub fn validate(settings: &Settings, sum: &FilteredSum) -> Result<ValidFilteredS
             filter.fields().clone()
         }
     };
+    let dead_letter_topic = names.sum_dead_letter_topic();
+    if spec.input.topic == dead_letter_topic {
+        return Err(Error::invalid(format!(
+            "input.topic: {dead_letter_topic:?} takes what this FilteredSum cannot read, and must not be its input"
+        )));
+    }
     let kafka = spec.kafka.as_ref().map(|kafka| &kafka.bootstrap_servers);
     let registry = spec.registry.as_ref().map(|registry| &registry.url);
     let document = contract::FilteredSumWorker {
@@ -62,7 +68,7 @@ pub fn validate(settings: &Settings, sum: &FilteredSum) -> Result<ValidFilteredS
         field: spec.sum.field.clone(),
         group_by: spec.sum.group_by.clone(),
         output_topic: spec.output.topic.clone(),
-        dead_letter_topic: names.sum_dead_letter_topic(),
+        dead_letter_topic,
         commit_interval_ms: spec.commit_interval.as_millis(),
     };
     Ok(ValidFilteredSum {

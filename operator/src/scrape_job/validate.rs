@@ -50,8 +50,13 @@ pub fn validate(settings: &Settings, job: &ScrapeJob) -> Result<ValidScrapeJob, 
         namespace: &parent.namespace,
         name: &parent.name,
     };
-    UrlTemplate::parse(&spec.source.url_template)
-        .map_err(|error| Error::invalid(format!("source.urlTemplate: {error}")))?;
+    UrlTemplate::parse(&spec.source.url_template).map_err(|error| {
+        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
+        Error::invalid(format!(
+            "source.urlTemplate: {error}{}",
+            cause.unwrap_or_default()
+        ))
+    })?;
     validate_pattern(&spec.source.head.sitemap.pattern)?;
     validate_fields(spec)?;
     let kafka = spec.kafka.as_ref().map(|kafka| &kafka.bootstrap_servers);
@@ -123,7 +128,18 @@ fn source(spec: &ScrapeJobSpec) -> contract::Source {
 
 fn validate_pattern(pattern: &str) -> Result<(), Error> {
     let field = "source.head.sitemap.pattern";
-    let regex = regex::Regex::new(pattern).map_err(|error| Error::invalid(format!("{field}: {error}")))?;
+    let regex = regex::Regex::new(pattern).map_err(|error| {
+        // The message shows the pattern over several lines and names the reason in the last.
+        let message = error.to_string();
+        let reason = message
+            .lines()
+            .last()
+            .unwrap_or_default()
+            .trim_start_matches("error: ");
+        Error::invalid(format!(
+            "{field}: regular expression {pattern:?} does not parse: {reason}"
+        ))
+    })?;
     if regex.captures_len() < 2 {
         return Err(Error::invalid(format!(
             "{field} {pattern:?} has no group: put the id in brackets, as in /product/(\\d+)"

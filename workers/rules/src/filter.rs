@@ -133,13 +133,25 @@ fn syntax_error(expression: &str, errors: Vec<ParseError>) -> FilterError {
         Some(error) => (error.pos.0, error.pos.1, error.msg),
         None => (1, 1, "the parser gives no reason".to_owned()),
     };
-    let reason = reason.trim_start_matches("Syntax error: ").to_owned();
+    let reason = plain(&reason);
     FilterError::Syntax {
         expression: shortened(expression),
         line,
         column,
         reason,
     }
+}
+
+/// The parser's reason without its list of all that might have stood there.
+fn plain(reason: &str) -> String {
+    let reason = reason.trim_start_matches("Syntax error: ");
+    let reason = reason
+        .split_once(" expecting ")
+        .map_or(reason, |(found, _)| found);
+    reason
+        .replace("mismatched input '<EOF>'", "it ends too early")
+        .replace("mismatched input", "unexpected")
+        .replace("extraneous input", "unexpected")
 }
 
 /// An expression as messages quote it.

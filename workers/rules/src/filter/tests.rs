@@ -218,7 +218,7 @@ fn what_cannot_be_a_filter_is_refused_with_the_place_and_the_reason() {
         ),
         (
             "price <=",
-            "filter \"price <=\" does not parse: line 1, column 9: mismatched input '<EOF>' expecting",
+            "filter \"price <=\" does not parse: line 1, column 9: it ends too early",
         ),
         (
             "price = 5",
