@@ -226,7 +226,7 @@ fn what_cannot_be_a_filter_is_refused_with_the_place_and_the_reason() {
         ),
         (
             "a &&\n b b",
-            "does not parse: line 2, column 4: extraneous input 'b'",
+            "does not parse: line 2, column 4: unexpected 'b'",
         ),
         (
             "price + 1",
