@@ -224,10 +224,7 @@ fn what_cannot_be_a_filter_is_refused_with_the_place_and_the_reason() {
             "price = 5",
             "filter \"price = 5\" does not parse: line 1, column 7: token recognition error",
         ),
-        (
-            "a &&\n b b",
-            "does not parse: line 2, column 4: unexpected 'b'",
-        ),
+        ("a &&\n b b", "does not parse: line 2, column 4: unexpected 'b'"),
         (
             "price + 1",
             "filter \"price + 1\" cannot be used: column 7: its result is not a bool, expected a condition",
