@@ -1,5 +1,6 @@
 //! The pure phases, case by case.
 
+mod endings;
 mod passes;
 mod secrets;
 

@@ -23,7 +23,7 @@ pub(super) fn context(fake: &Fake) -> (Arc<Context>, Server) {
 }
 
 /// Answers the next request with what it sent, and returns its method and path, and its body.
-async fn echo(server: &mut Server) -> (String, Value) {
+pub(super) async fn echo(server: &mut Server) -> (String, Value) {
     let (request, send) = server.next_request().await.expect("a request was to come");
     let line = format!("{} {}", request.method(), request.uri().path());
     let sent = request.into_body().collect_bytes().await.unwrap();
@@ -37,7 +37,7 @@ async fn echo(server: &mut Server) -> (String, Value) {
     (line, serde_json::from_slice(&sent).unwrap_or_default())
 }
 
-const SINK: &str = "/apis/naru.dev/v1alpha1/namespaces/shop/sinkconnectors/items";
+pub(super) const SINK: &str = "/apis/naru.dev/v1alpha1/namespaces/shop/sinkconnectors/items";
 
 /// A resource that was deleted at this time, or not, and has our finalizer.
 pub(super) fn finalized(deleted: Option<&str>) -> Arc<SinkConnector> {
@@ -51,7 +51,7 @@ pub(super) fn finalized(deleted: Option<&str>) -> Arc<SinkConnector> {
     Arc::new(sink)
 }
 
-fn now() -> String {
+pub(super) fn now() -> String {
     jiff::Timestamp::now().to_string()
 }
 
@@ -103,7 +103,7 @@ async fn pass(
     settle::settle(aim, &referred, memory, now).await.unwrap()
 }
 
-fn changes(fake: &Fake) -> Vec<String> {
+pub(super) fn changes(fake: &Fake) -> Vec<String> {
     let requests = fake.world(|world| world.requests.clone());
     requests
         .into_iter()
@@ -307,164 +307,6 @@ async fn a_suspended_connector_is_registered_paused_and_goes_on_when_it_is_resum
         "PUT /connectors/shop.items/pause",
     ];
     assert_eq!(changes(&fake), expected);
-}
-
-#[tokio::test]
-async fn the_finalizer_comes_before_anything_is_registered() {
-    let fake = Fake::start().await;
-    let (context, mut server) = context(&fake);
-    let work = tokio::spawn(reconcile(Arc::new(mysql()), context));
-    let (line, body) = echo(&mut server).await;
-    assert_eq!(line, format!("PATCH {SINK}"));
-    assert_eq!(body["metadata"]["finalizers"], json!([FINALIZER]));
-    let (line, _) = server
-        .next_request()
-        .await
-        .map(|(request, _)| (request.uri().path().to_owned(), ()))
-        .unwrap();
-    assert_eq!(line, "/api/v1/namespaces/shop/secrets/mysql");
-    work.abort();
-    assert!(fake.world(|world| world.requests.is_empty()));
-}
-
-#[tokio::test]
-async fn an_orphaned_connector_needs_no_finalizer_and_goes_on() {
-    let fake = Fake::start().await;
-    let (context, mut server) = context(&fake);
-    let mut sink = finalized(None);
-    Arc::make_mut(&mut sink).spec.deletion_policy = ConnectorDeletionPolicy::Orphan;
-    let work = tokio::spawn(reconcile(Arc::clone(&sink), Arc::clone(&context)));
-    let (line, body) = echo(&mut server).await;
-    assert_eq!(line, format!("PATCH {SINK}"));
-    assert_eq!(body["metadata"]["finalizers"], json!([]));
-    work.abort();
-    // One that was deleted before the finalizer could go.
-    Arc::make_mut(&mut sink).metadata.deletion_timestamp = serde_json::from_value(json!(now())).unwrap();
-    let work = tokio::spawn(reconcile(sink, context));
-    echo(&mut server).await;
-    work.await.unwrap().unwrap();
-    assert!(fake.world(|world| world.requests.is_empty()));
-}
-
-#[tokio::test]
-async fn offsets_are_reset_between_the_stop_and_the_deletion() {
-    let fake = Fake::start().await;
-    fake.world(|world| fake::register(world, "shop.items", Config::default(), "RUNNING"));
-    let (context, mut server) = context(&fake);
-    let mut sink = finalized(Some(&now()));
-    Arc::make_mut(&mut sink).spec.deletion_policy = ConnectorDeletionPolicy::ResetOffsetsAndDelete;
-    let work = tokio::spawn(reconcile(sink, context));
-    let (line, body) = echo(&mut server).await;
-    assert_eq!(
-        (line, &body["metadata"]["finalizers"]),
-        (format!("PATCH {SINK}"), &json!([]))
-    );
-    work.await.unwrap().unwrap();
-    let expected = [
-        "PUT /connectors/shop.items/stop",
-        "DELETE /connectors/shop.items/offsets",
-        "DELETE /connectors/shop.items",
-    ];
-    assert_eq!(changes(&fake), expected);
-}
-
-#[tokio::test]
-async fn a_forced_deletion_does_not_wait() {
-    let fake = Fake::start().await;
-    fake.instead(500, fake::error(500, "not now"));
-    let (context, mut server) = context(&fake);
-    let mut sink = finalized(Some(&now()));
-    let annotation = (naru_api::FORCE_DELETE_ANNOTATION.to_owned(), "true".to_owned());
-    Arc::make_mut(&mut sink).metadata.annotations = Some([annotation].into());
-    let work = tokio::spawn(reconcile(sink, context));
-    let (_, event) = echo(&mut server).await;
-    assert_eq!(event["reason"], "ConnectorLeftBehind");
-    let (line, _) = echo(&mut server).await;
-    assert_eq!(line, format!("PATCH {SINK}"));
-    work.await.unwrap().unwrap();
-}
-
-#[tokio::test]
-async fn an_event_that_a_dying_namespace_refuses_holds_nothing_up() {
-    let fake = Fake::start().await;
-    fake.instead(500, fake::error(500, "never"));
-    let (context, mut server) = context(&fake);
-    let work = tokio::spawn(reconcile(finalized(Some("2026-01-01T00:00:00Z")), context));
-    let (request, send) = server.next_request().await.unwrap();
-    assert!(request.uri().path().ends_with("/events"));
-    let refusal = json!({ "kind": "Status", "status": "Failure", "reason": "Forbidden", "code": 403,
-        "message": "namespace shop is being terminated" });
-    let refusal = Body::from(serde_json::to_vec(&refusal).unwrap());
-    send.send_response(
-        Response::builder()
-            .status(StatusCode::FORBIDDEN)
-            .body(refusal)
-            .unwrap(),
-    );
-    let (line, _) = echo(&mut server).await;
-    assert_eq!(line, format!("PATCH {SINK}"));
-    work.await.unwrap().unwrap();
-}
-
-#[tokio::test]
-async fn a_deleted_resource_takes_its_connector_with_it() {
-    let fake = Fake::start().await;
-    fake.world(|world| world.configs.insert("shop.items".to_owned(), Config::default()));
-    let (context, mut server) = context(&fake);
-    let work = tokio::spawn(reconcile(finalized(Some(&now())), context));
-    let (line, body) = echo(&mut server).await;
-    assert_eq!(
-        (line, &body["metadata"]["finalizers"]),
-        (format!("PATCH {SINK}"), &json!([]))
-    );
-    work.await.unwrap().unwrap();
-    assert!(fake.world(|world| world.configs.is_empty()));
-}
-
-#[tokio::test]
-async fn a_connector_that_cannot_be_deleted_keeps_the_resource_which_says_so() {
-    let fake = Fake::start().await;
-    fake.instead(500, fake::error(500, "not now"));
-    let (context, mut server) = context(&fake);
-    let work = tokio::spawn(reconcile(finalized(Some(&now())), context));
-    let (line, body) = echo(&mut server).await;
-    assert_eq!(line, format!("PATCH {SINK}/status"));
-    let ready = &body["status"]["conditions"][0];
-    assert_eq!(
-        (&ready["type"], &ready["status"], &ready["reason"]),
-        (&json!("Ready"), &json!("False"), &json!("ConnectorNotDeleted"))
-    );
-    // The event about the change.
-    echo(&mut server).await;
-    let error = work.await.unwrap().unwrap_err();
-    assert!(
-        error
-            .sentence()
-            .contains("refused to delete a connector (status 500): not now"),
-        "{}",
-        error.sentence()
-    );
-}
-
-#[tokio::test]
-async fn a_deletion_gives_up_after_minutes_and_says_what_is_left() {
-    let fake = Fake::start().await;
-    fake.instead(500, fake::error(500, "never"));
-    let (context, mut server) = context(&fake);
-    let work = tokio::spawn(reconcile(finalized(Some("2026-01-01T00:00:00Z")), context));
-    let (line, event) = echo(&mut server).await;
-    assert!(
-        line.starts_with("POST /apis/events.k8s.io/v1/namespaces/shop/events"),
-        "{line}"
-    );
-    assert_eq!(event["reason"], "ConnectorLeftBehind");
-    assert!(
-        event["note"].as_str().unwrap().contains("\"shop.items\""),
-        "{event}"
-    );
-    let (line, _) = echo(&mut server).await;
-    assert_eq!(line, format!("PATCH {SINK}"));
-    work.await.unwrap().unwrap();
 }
 
 #[tokio::test]
