@@ -69,6 +69,21 @@ impl Progress {
         serde_json::from_slice(text).ok()
     }
 
+    /// As it stands beside a committed offset. None for what no fetcher has written. The first fetchers left out that the
+    /// record is the one at the offset itself.
+    pub fn beside(offset: i64, metadata: &str) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Written {
+            offset: Option<i64>,
+            done: u64,
+        }
+        let written: Written = serde_json::from_str(metadata).ok()?;
+        Some(Self {
+            offset: written.offset.unwrap_or(offset),
+            done: written.done,
+        })
+    }
+
     /// First id of the record at `offset` that is not settled; `None` when all of its ids are.
     pub fn first_unsettled(self, offset: i64, range: Range) -> Option<u64> {
         if offset > self.offset {
@@ -109,6 +124,14 @@ mod tests {
             Progress { offset: 3, done: 7 }.to_json(),
             r#"{"offset":3,"done":7}"#
         );
+        for (metadata, expected) in [
+            (r#"{"offset":3,"done":7}"#, Some(Progress { offset: 3, done: 7 })),
+            (r#"{"done":7}"#, Some(Progress { offset: 4, done: 7 })),
+            ("", None),
+            ("written by somebody else", None),
+        ] {
+            assert_eq!(Progress::beside(4, metadata), expected, "{metadata}");
+        }
         let position = Position {
             next_id: 101,
             next_partition: 2,

@@ -153,7 +153,7 @@ impl<'a> Fetcher<'a> {
                 );
             }
             let progress = match metadata {
-                Some(metadata) => Progress::parse(metadata.as_bytes()),
+                Some(metadata) => Progress::beside(*position, metadata),
                 None => kept.remove(partition),
             };
             if let (None, Some(progress)) = (metadata, progress) {
