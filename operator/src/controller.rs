@@ -111,6 +111,29 @@ impl Context {
 /// watch of all others.
 pub type Guarded<K> = DeserializeGuard<K>;
 
+/// What a kind of resource has to be.
+pub trait Kind:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Clone
+    + Debug
+    + DeserializeOwned
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<K> Kind for K where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static
+{
+}
+
 /// The objects of a kind that the operator looks after: all there are, or those of the namespace that it is limited to.
 pub fn watched<K>(client: &Client, settings: &Settings) -> Api<K>
 where
@@ -123,35 +146,17 @@ where
 }
 
 /// A controller for one kind, to which the kinds that it owns can be added.
-pub fn of<K>(client: &Client, settings: &Settings) -> Controller<Guarded<K>>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + Debug
-        + DeserializeOwned
-        + Send
-        + Sync
-        + 'static,
-{
+pub fn of<K: Kind>(client: &Client, settings: &Settings) -> Controller<Guarded<K>> {
     Controller::new(watched(client, settings), watcher::Config::default())
         .with_config(Config::default().concurrency(CONCURRENCY))
 }
 
 /// The same, for a kind that owns workers: `woken` names resources of which something has changed.
-pub fn of_workers<K>(
+pub fn of_workers<K: Kind>(
     client: &Client,
     settings: &Settings,
     woken: mpsc::Receiver<(String, String)>,
-) -> Controller<Guarded<K>>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + Debug
-        + DeserializeOwned
-        + Send
-        + Sync
-        + 'static,
-{
+) -> Controller<Guarded<K>> {
     let woken = futures::stream::unfold(woken, |mut woken| async {
         let (namespace, name) = woken.recv().await?;
         Some((ObjectRef::<Guarded<K>>::new(&name).within(&namespace), woken))
@@ -192,21 +197,13 @@ where
 pub type Pass = BoxFuture<'static, Result<Action, Error>>;
 
 /// Runs a controller until `stop`, and then until the passes under way have ended.
-pub async fn run<K>(
+pub async fn run<K: Kind>(
     kind: &'static str,
     controller: Controller<Guarded<K>>,
     reconcile: fn(Arc<K>, Arc<Context>) -> Pass,
     context: Arc<Context>,
     stop: CancellationToken,
-) where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + Debug
-        + DeserializeOwned
-        + Send
-        + Sync
-        + 'static,
-{
+) {
     let pass = move |object: Arc<Guarded<K>>, context: Arc<Context>| {
         let labels = Object::of(kind, &*object);
         // Of the highest level: each line of the pass says what it is about, whatever is filtered.

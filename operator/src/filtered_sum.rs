@@ -6,7 +6,7 @@ mod fields;
 mod tests;
 mod validate;
 
-use std::sync::Arc;
+use std::{ops::ControlFlow, sync::Arc};
 
 use kube::{ResourceExt, core::object::HasStatus, runtime::controller::Action};
 use naru_api::{FilteredSum, condition::reason};
@@ -14,7 +14,7 @@ use naru_api::{FilteredSum, condition::reason};
 pub use self::validate::{ValidFilteredSum, validate};
 use crate::{
     controller::{Context, Error},
-    deletion::{self, Ending, Outside},
+    deletion::Outside,
     endpoint::Freshness,
     names::Names,
     worker::{Crew, Pass},
@@ -30,38 +30,19 @@ pub struct Referred {
 
 /// One pass over a FilteredSum.
 pub async fn reconcile(sum: Arc<FilteredSum>, context: Arc<Context>) -> Result<Action, Error> {
-    let mut pass = Pass::begin(&context, KIND, &*sum, crew(&sum)).await?;
-    let outside = outside(&sum, &context);
-    match deletion::begin(&context, KIND, &*sum, sum.spec.deletion_policy, outside).await? {
-        None => {}
-        Some(Ending::Gone) => return Ok(Action::await_change()),
-        Some(Ending::Waits(error)) => {
-            return pass
-                .end(Err(error), |status, _| &mut status.last_good_revision)
-                .await;
-        }
-    }
-    let mut created = Vec::new();
-    let mut referred = None;
-    let outcome = converge(&sum, &context, &mut pass, &mut referred, &mut created).await;
-    pass.end(outcome, |status, workers| {
-        status.replicas = workers.or(status.replicas);
-        created.retain(|topic| !status.created_topics.contains(topic));
-        status.created_topics.append(&mut created);
-        if let Some(Referred { input_partitions }) = referred {
-            status.max_replicas = Some(sum.spec.scaling.max_replicas.min(input_partitions));
-        }
-        &mut status.last_good_revision
-    })
-    .await
+    let (policy, outside) = (sum.spec.deletion_policy, outside(&sum, &context));
+    let mut pass = match Pass::begin(&context, KIND, &*sum, crew(&sum), policy, outside).await? {
+        ControlFlow::Continue(pass) => pass,
+        ControlFlow::Break(action) => return Ok(action),
+    };
+    let outcome = converge(&sum, &context, &mut pass).await;
+    pass.end(outcome).await
 }
 
 async fn converge(
     sum: &FilteredSum,
     context: &Context,
     pass: &mut Pass<'_, FilteredSum>,
-    found: &mut Option<Referred>,
-    created: &mut Vec<String>,
 ) -> Result<(), Error> {
     let valid = validate(&context.settings, sum);
     if sum.spec.suspend {
@@ -78,7 +59,7 @@ async fn converge(
     let referred = dereference(context, &valid, freshness).await?;
     let kafka = context.kafka.get(&valid.document.kafka.bootstrap_servers)?;
     for topic in build::topics(&valid, referred) {
-        let partitions = kafka.ensure_for(sum, &topic, freshness, created).await?;
+        let partitions = pass.ensure(&kafka, &topic, freshness).await?;
         if partitions < topic.partitions {
             return Err(Error::dependency(
                 reason::TOPIC_TOO_SMALL,
@@ -90,7 +71,7 @@ async fn converge(
         }
     }
     pass.apply(&workers).await?;
-    *found = Some(referred);
+    pass.limit(sum.spec.scaling.max_replicas.min(referred.input_partitions));
     Ok(())
 }
 

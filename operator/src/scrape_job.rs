@@ -5,7 +5,7 @@ mod build;
 mod tests;
 mod validate;
 
-use std::sync::Arc;
+use std::{ops::ControlFlow, sync::Arc};
 
 use kube::{ResourceExt, core::object::HasStatus, runtime::controller::Action};
 use naru_api::ScrapeJob;
@@ -13,7 +13,7 @@ use naru_api::ScrapeJob;
 pub use self::validate::{ValidScrapeJob, most_fetchers, validate};
 use crate::{
     controller::{Context, Error},
-    deletion::{self, Ending, Outside},
+    deletion::Outside,
     endpoint::Freshness,
     kafka::TopicSpec,
     names::Names,
@@ -31,38 +31,16 @@ pub struct Children {
 
 /// One pass over a ScrapeJob.
 pub async fn reconcile(job: Arc<ScrapeJob>, context: Arc<Context>) -> Result<Action, Error> {
-    let mut pass = Pass::begin(&context, KIND, &*job, crew(&job)).await?;
-    let outside = outside(&job, &context);
-    match deletion::begin(&context, KIND, &*job, job.spec.deletion_policy, outside).await? {
-        None => {}
-        Some(Ending::Gone) => return Ok(Action::await_change()),
-        Some(Ending::Waits(error)) => {
-            return pass
-                .end(Err(error), |status, _| &mut status.last_good_revision)
-                .await;
-        }
-    }
-    let mut created = Vec::new();
-    let outcome = converge(&job, &context, &mut pass, &mut created).await;
-    let reached = outcome.is_ok();
-    pass.end(outcome, |status, fetchers| {
-        status.replicas = fetchers.or(status.replicas);
-        created.retain(|topic| !status.created_topics.contains(topic));
-        status.created_topics.append(&mut created);
-        if reached {
-            status.max_replicas = Some(most_fetchers(&job.spec));
-        }
-        &mut status.last_good_revision
-    })
-    .await
+    let (policy, outside) = (job.spec.deletion_policy, outside(&job, &context));
+    let mut pass = match Pass::begin(&context, KIND, &*job, crew(&job), policy, outside).await? {
+        ControlFlow::Continue(pass) => pass,
+        ControlFlow::Break(action) => return Ok(action),
+    };
+    let outcome = converge(&job, &context, &mut pass).await;
+    pass.end(outcome).await
 }
 
-async fn converge(
-    job: &ScrapeJob,
-    context: &Context,
-    pass: &mut Pass<'_, ScrapeJob>,
-    created: &mut Vec<String>,
-) -> Result<(), Error> {
+async fn converge(job: &ScrapeJob, context: &Context, pass: &mut Pass<'_, ScrapeJob>) -> Result<(), Error> {
     let valid = validate(&context.settings, job);
     if job.spec.suspend {
         pass.suspend().await?;
@@ -78,9 +56,11 @@ async fn converge(
     dereference(context, &valid, freshness).await?;
     let kafka = context.kafka.get(&valid.bootstrap_servers)?;
     for topic in &children.topics {
-        kafka.ensure_for(job, topic, freshness, created).await?;
+        pass.ensure(&kafka, topic, freshness).await?;
     }
-    pass.apply(&children.workers).await
+    pass.apply(&children.workers).await?;
+    pass.limit(most_fetchers(&job.spec));
+    Ok(())
 }
 
 /// A ScrapeJob refers to a registry.

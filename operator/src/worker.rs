@@ -10,6 +10,7 @@ mod pass;
 mod pods;
 mod revision;
 mod rollout;
+mod status;
 #[cfg(test)]
 pub(crate) mod tests;
 

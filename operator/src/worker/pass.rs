@@ -1,6 +1,6 @@
 //! A pass over a resource with workers: what all kinds of them have in common.
 
-use std::{fmt::Debug, time::Duration};
+use std::{fmt::Debug, ops::ControlFlow, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::Deployment;
@@ -10,7 +10,7 @@ use kube::{
     core::{NamespaceResourceScope, object::HasStatus},
     runtime::controller::Action,
 };
-use naru_api::condition::READY;
+use naru_api::{DeletionPolicy, condition::READY};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
@@ -18,14 +18,20 @@ use super::{
     Crew, Revision, health, pods, replicas,
     revision::config_map_name,
     rollout::{self, Seen, complete, proved, stalled},
+    status::WorkerStatus,
 };
-use crate::controller::{
-    Context, Error, apply,
-    conditions::Ended,
-    drift,
-    error::within,
-    report,
-    status::{self, Conditions},
+use crate::{
+    controller::{
+        Context, Error, apply,
+        conditions::Ended,
+        drift,
+        error::within,
+        report,
+        status::{self, Conditions},
+    },
+    deletion::{self, Ending, Outside},
+    endpoint::Freshness,
+    kafka::{Cluster, TopicSpec},
 };
 
 /// Field manager of the one write that suspends workers. What it owns goes back with the next apply.
@@ -47,6 +53,10 @@ pub struct Pass<'a, K> {
     crew: Crew,
     /// Hash of the revision that the spec declares; none while it is not known to be valid.
     declared: Option<String>,
+    /// Topics that were created for the resource, as far as this pass has seen.
+    created: Vec<String>,
+    /// Most workers that there can be, once that is known.
+    most: Option<i32>,
     /// Why pods do not come up, once that was asked.
     failing: Option<Option<String>>,
     /// Something is to be done again soon.
@@ -59,25 +69,50 @@ where
         + Clone
         + Debug
         + DeserializeOwned
-        + HasStatus<Status: Conditions>,
+        + HasStatus<Status: WorkerStatus>,
 {
-    /// Begins a pass, once it is known what there is.
+    /// Begins a pass, once it is known what there is. The pass breaks off here when the resource is being deleted.
     pub async fn begin(
         context: &'a Context,
         kind: &'static str,
         object: &'a K,
         crew: Crew,
-    ) -> Result<Self, Error> {
+        policy: DeletionPolicy,
+        outside: Outside,
+    ) -> Result<ControlFlow<Action, Self>, Error> {
         context.live.listed().await?;
-        Ok(Self {
+        let pass = Self {
             context,
             kind,
             object,
             crew,
             declared: None,
+            created: Vec::new(),
+            most: None,
             failing: None,
             again: false,
-        })
+        };
+        match deletion::begin(context, kind, object, policy, outside).await? {
+            None => Ok(ControlFlow::Continue(pass)),
+            Some(Ending::Gone) => Ok(ControlFlow::Break(Action::await_change())),
+            Some(Ending::Waits(error)) => pass.end(Err(error)).await.map(ControlFlow::Break),
+        }
+    }
+
+    /// Makes sure of a topic of the resource's. Returns how many partitions it has.
+    pub async fn ensure(
+        &mut self,
+        kafka: &Cluster,
+        topic: &TopicSpec,
+        freshness: Freshness,
+    ) -> Result<i32, Error> {
+        let ensured = kafka.ensure_for(self.object, topic, freshness, &mut self.created);
+        Ok(ensured.await?)
+    }
+
+    /// Says how many workers there can be at most, once that is known.
+    pub fn limit(&mut self, most: i32) {
+        self.most = Some(most);
     }
 
     /// Says what should run, whether it can be applied or not.
@@ -143,12 +178,8 @@ where
         Ok(())
     }
 
-    /// Writes what the pass found. `fill` sets what only this kind's status has, from the replicas that there are.
-    pub async fn end(
-        mut self,
-        outcome: Result<(), Error>,
-        fill: impl FnOnce(&mut K::Status, Option<i32>) -> &mut Option<String>,
-    ) -> Result<Action, Error> {
+    /// Writes what the pass found.
+    pub async fn end(mut self, outcome: Result<(), Error>) -> Result<Action, Error> {
         let deployments = self.deployments();
         let failing = self.failing(&deployments).await;
         let members: Vec<_> = self
@@ -178,9 +209,14 @@ where
             health,
         };
         status::conclude(self.context, self.object, &ended, |status| {
-            let last_good = fill(status, scaled);
+            let status = status.of_workers();
+            *status.replicas = scaled.or(*status.replicas);
+            *status.max_replicas = self.most.or(*status.max_replicas);
+            self.created
+                .retain(|topic| !status.created_topics.contains(topic));
+            status.created_topics.append(&mut self.created);
             if good.is_some() {
-                *last_good = good;
+                *status.last_good_revision = good;
             }
         })
         .await?;
