@@ -82,7 +82,14 @@ async fn dereference(
 ) -> Result<Referred, Error> {
     let topic = &sum.document.input_topic;
     let registry = context.registries.get(&sum.document.registry.url);
-    let schema = registry.value_schema(topic, freshness).await?;
+    let mut schema = registry.value_schema(topic, freshness).await?;
+    if schema
+        .as_ref()
+        .is_some_and(|known| fields::check(sum, known).is_err())
+    {
+        // A new field may have come since. Nothing is refused for what was true a minute ago.
+        schema = registry.value_schema(topic, Freshness::Now).await?;
+    }
     // Before the first record there is none, and nothing to compare.
     if let Some(schema) = schema {
         fields::check(sum, &schema)?;

@@ -29,8 +29,6 @@ use crate::{
 
 /// Deadline of one request.
 const DEADLINE: Duration = Duration::from_secs(5);
-/// How long it is remembered that there is a topic, and how many partitions it has.
-const REMEMBERED: Duration = Duration::from_secs(20);
 
 /// Why Kafka did not do what it was asked for.
 #[derive(Debug, Snafu)]
@@ -156,10 +154,16 @@ impl Cluster {
             admin: Arc::new(admin),
             endpoint: Endpoint::default(),
             external,
-            topics: Cache::new(REMEMBERED),
+            topics: Cache::default(),
             fence,
             created: Mutex::default(),
         })
+    }
+
+    /// As if what is remembered of a topic were too old.
+    #[cfg(test)]
+    pub(crate) fn forget(&self, topic: &str) {
+        self.topics.forget(&topic.to_owned());
     }
 
     /// How many partitions the topic has; none if there is no such topic.
@@ -193,7 +197,11 @@ impl Cluster {
 
     /// Creates the topic if there is none, and adds partitions where the spec allows it.
     pub async fn ensure(&self, topic: &TopicSpec, freshness: Freshness) -> Result<Ensured, Error> {
-        let found = self.partitions(&topic.name, freshness).await?;
+        let mut found = self.partitions(&topic.name, freshness).await?;
+        if found.is_some_and(|known| known < topic.partitions) {
+            // They may have been added since.
+            found = self.partitions(&topic.name, Freshness::Now).await?;
+        }
         let created = found.is_none();
         match found {
             None => {
@@ -307,13 +315,37 @@ impl Cluster {
 
 #[cfg(test)]
 mod tests {
+    use rdkafka::mocking::MockCluster;
+
     use super::*;
 
     #[tokio::test]
+    async fn partitions_that_were_added_meanwhile_are_seen_before_a_topic_is_found_too_small() {
+        let brokers = MockCluster::new(1).unwrap();
+        brokers.create_topic("totals", 2, 1).unwrap();
+        let clusters = Clusters::default();
+        let cluster = clusters.get(&brokers.bootstrap_servers()).unwrap();
+        cluster.topics.put("totals".to_owned(), 1, Instant::now());
+        let wanted = TopicSpec {
+            name: "totals".to_owned(),
+            partitions: 2,
+            config: BTreeMap::new(),
+            grow: false,
+        };
+        assert_eq!(
+            cluster.partitions("totals", Freshness::Known).await.unwrap(),
+            Some(1)
+        );
+        let ensured = cluster.ensure(&wanted, Freshness::Known).await.unwrap();
+        assert_eq!((ensured.partitions, ensured.created), (2, false));
+    }
+
+    #[tokio::test]
     async fn nothing_is_changed_without_the_lead() {
+        let brokers = MockCluster::new(1).unwrap();
+        brokers.create_topic("items", 1, 1).unwrap();
         let clusters = Clusters::default().behind(Fence::closed());
-        let cluster = clusters.get("127.0.0.1:9").unwrap();
-        cluster.topics.put("items".to_owned(), 1, Instant::now());
+        let cluster = clusters.get(&brokers.bootstrap_servers()).unwrap();
         let more = TopicSpec {
             name: "items".to_owned(),
             partitions: 2,
@@ -321,7 +353,7 @@ mod tests {
             grow: true,
         };
         let refusals = [
-            cluster.ensure(&more, Freshness::Recent).await.map(|_| ()),
+            cluster.ensure(&more, Freshness::Known).await.map(|_| ()),
             cluster.delete_topics(&["items".to_owned()]).await,
             cluster.delete_group("items").await,
         ];

@@ -11,7 +11,8 @@ use naru_operator::{
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-#[tokio::main]
+// Not one thread for each core of the node: the work is waiting.
+#[tokio::main(worker_threads = 2)]
 async fn main() -> ExitCode {
     // One TLS provider for all clients. A second installation is refused, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();

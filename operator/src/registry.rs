@@ -18,10 +18,6 @@ use crate::{
 
 /// Deadline of one request.
 const DEADLINE: Duration = Duration::from_secs(5);
-/// How long it is remembered that a registry answers.
-const ANSWERS: Duration = Duration::from_secs(10);
-/// How long a schema is remembered.
-const REMEMBERED: Duration = Duration::from_secs(20);
 
 /// The registries in use.
 #[derive(Debug)]
@@ -54,8 +50,8 @@ impl Registries {
                 external: self.external.clone(),
                 url: url.to_owned(),
                 endpoint: Endpoint::default(),
-                answers: Cache::new(ANSWERS),
-                schemas: Cache::new(REMEMBERED),
+                answers: Cache::default(),
+                schemas: Cache::default(),
             })
         });
         match made {
@@ -238,7 +234,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_unchanged_resource_asks_once_and_an_edit_asks_again() {
+    async fn what_is_known_is_not_asked_for_again_unless_it_must_be_true_now() {
         let (registry, count) = registry().await;
         for _ in 0..3 {
             registry.check(Freshness::Recent).await.unwrap();

@@ -124,30 +124,20 @@ pub async fn run(context: Arc<Context>, targets: impl Fn() -> Vec<Target>, stop:
 /// One look at a target, and what follows from it.
 async fn look(context: &Context, target: &Target, mut watched: Watched, written: &Written) -> Watched {
     let metrics = &context.metrics.scaling;
-    let problem = match scale::replicas(&context.client, target).await {
-        // Not applied yet.
-        Ok(None) => None,
-        Ok(Some(replicas)) => {
-            let lag = see(context, target, &watched).await;
-            let known = lag.as_ref().ok().copied();
-            metrics.lag(&target.key(), known.map(|lag| lag.records));
-            let scaled = scale::scale(context, target, &mut watched.history, replicas, known).await;
-            let look = Look {
-                lag: Some(lag),
-                refusal: scaled.err(),
-            };
-            conclude(context, target, &look, written).await
-        }
-        Err(refusal) => {
-            let look = Look {
-                lag: None,
-                refusal: Some(refusal),
-            };
-            conclude(context, target, &look, written).await
-        }
-    };
+    // Without a Deployment nothing was applied yet.
+    if let Some(replicas) = scale::replicas(context, target) {
+        let lag = see(context, target, &watched).await;
+        let known = lag.as_ref().ok().copied();
+        metrics.lag(&target.key(), known.map(|lag| lag.records));
+        let scaled = scale::scale(context, target, &mut watched.history, replicas, known).await;
+        let look = Look {
+            lag: Some(lag),
+            refusal: scaled.err(),
+        };
+        let problem = conclude(context, target, &look, written).await;
+        watched.tell(target, problem);
+    }
     metrics.looked(context.settings.autoscale_every);
-    watched.tell(target, problem);
     watched
 }
 

@@ -8,36 +8,33 @@ use std::{
 };
 
 /// Answers that are remembered at once. More than that, and the ones that are too old are looked for.
-const MANY: usize = 256;
+const MANY: usize = 4096;
 
 /// Answers by question. Only what is there is remembered, never that something is missing.
 #[derive(Debug)]
-pub(crate) struct Cache<K, V> {
-    lifetime: Duration,
-    answers: Mutex<HashMap<K, (Instant, V)>>,
+pub(crate) struct Cache<K, V>(Mutex<HashMap<K, (Instant, V)>>);
+
+impl<K, V> Default for Cache<K, V> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
 }
 
 impl<K: Eq + Hash, V: Clone> Cache<K, V> {
-    pub(crate) fn new(lifetime: Duration) -> Self {
-        Self {
-            lifetime,
-            answers: Mutex::default(),
-        }
-    }
-
     /// The answer, unless it is too old for the freshness that is asked for.
     pub(crate) fn get(&self, question: &K, freshness: Freshness, now: Instant) -> Option<V> {
         let answers = self.answers();
         let (asked, answer) = answers.get(question)?;
-        let recent = now.saturating_duration_since(*asked) < self.lifetime;
-        (recent && freshness == Freshness::Recent).then(|| answer.clone())
+        let age = now.saturating_duration_since(*asked);
+        (age < freshness.oldest()).then(|| answer.clone())
     }
 
     /// Remembers an answer to a question that was asked at this time.
     pub(crate) fn put(&self, question: K, answer: V, asked: Instant) {
         let mut answers = self.answers();
         if answers.len() >= MANY {
-            answers.retain(|_, (then, _)| asked.saturating_duration_since(*then) < self.lifetime);
+            let oldest = Freshness::Known.oldest();
+            answers.retain(|_, (then, _)| asked.saturating_duration_since(*then) < oldest);
         }
         answers.insert(question, (asked, answer));
     }
@@ -49,26 +46,42 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
 
     fn answers(&self) -> MutexGuard<'_, HashMap<K, (Instant, V)>> {
         // A panic elsewhere cannot leave a half-made answer behind.
-        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// How old an answer may be.
+///
+/// An edit is to show at once, and what it refers to was looked at when the resource was last gone through: it does
+/// with what is known. The next look that nobody is in a hurry for asks again. It comes with each resync, so that the
+/// loss of what a resource needs shows after a resync whether somebody edits the resource or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Freshness {
-    /// A few seconds: for looks at what has not changed.
+    /// As old as the last look of a resource that is looked at regularly: for edits.
+    Known,
+    /// A few seconds: for looks at what has not changed. Resources that share a dependency ask once for all.
     Recent,
-    /// Not older than the question: for a spec that nobody has looked at yet.
+    /// Not older than the question: for what was just changed, and before something is refused.
     Now,
 }
 
 impl Freshness {
-    /// An edit is compared with what is true now.
+    /// What a pass over a resource does with.
     pub fn of(generation: Option<i64>, observed: Option<i64>) -> Self {
-        if generation.is_some() && generation == observed {
-            Self::Recent
-        } else {
-            Self::Now
+        match observed {
+            // What was there before the resource came may have gone with its predecessor.
+            None => Self::Now,
+            Some(_) if observed == generation => Self::Recent,
+            Some(_) => Self::Known,
+        }
+    }
+
+    fn oldest(self) -> Duration {
+        match self {
+            // Two resyncs, as they are set unless somebody sets them.
+            Self::Known => Duration::from_secs(60),
+            Self::Recent => Duration::from_secs(20),
+            Self::Now => Duration::ZERO,
         }
     }
 }
@@ -78,21 +91,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_is_remembered_for_a_while_and_not_for_an_edit() {
-        let (cache, start) = (Cache::new(Duration::from_secs(20)), Instant::now());
-        let after = |seconds| start + Duration::from_secs(seconds);
-        assert_eq!(cache.get(&"items", Freshness::Recent, start), None);
+    fn an_answer_is_remembered_for_a_while_and_for_longer_where_somebody_waits() {
+        let (cache, start) = (Cache::default(), Instant::now());
+        let get = |freshness, seconds| cache.get(&"items", freshness, start + Duration::from_secs(seconds));
+        assert_eq!(get(Freshness::Known, 0), None);
         cache.put("items", 3, start);
-        assert_eq!(cache.get(&"items", Freshness::Recent, after(19)), Some(3));
-        assert_eq!(cache.get(&"items", Freshness::Recent, after(20)), None);
-        assert_eq!(cache.get(&"items", Freshness::Now, start), None);
+        assert_eq!(get(Freshness::Recent, 19), Some(3));
+        assert_eq!(get(Freshness::Recent, 20), None);
+        assert_eq!(get(Freshness::Known, 59), Some(3));
+        assert_eq!(get(Freshness::Known, 60), None);
+        assert_eq!(get(Freshness::Now, 0), None);
         cache.forget(&"items");
-        assert_eq!(cache.get(&"items", Freshness::Recent, start), None);
+        assert_eq!(get(Freshness::Known, 0), None);
     }
 
     #[test]
     fn what_is_too_old_does_not_pile_up() {
-        let (cache, start) = (Cache::new(Duration::from_secs(20)), Instant::now());
+        let (cache, start) = (Cache::default(), Instant::now());
         for number in 0..10_000_u64 {
             cache.put(number, (), start + Duration::from_secs(number));
         }
@@ -100,10 +115,9 @@ mod tests {
     }
 
     #[test]
-    fn only_a_generation_that_was_looked_at_does_with_recent_answers() {
+    fn an_edit_does_with_what_is_known_and_a_new_resource_does_not() {
         assert_eq!(Freshness::of(Some(2), Some(2)), Freshness::Recent);
-        assert_eq!(Freshness::of(Some(2), Some(1)), Freshness::Now);
+        assert_eq!(Freshness::of(Some(2), Some(1)), Freshness::Known);
         assert_eq!(Freshness::of(Some(1), None), Freshness::Now);
-        assert_eq!(Freshness::of(None, None), Freshness::Now);
     }
 }

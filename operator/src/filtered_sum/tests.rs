@@ -1,8 +1,9 @@
 //! Whole passes against an API server in memory, brokers in memory and a registry on loopback: what is asked for, and
 //! what is said.
 
-use std::time::Duration;
+use std::{sync::Mutex, time::Duration};
 
+use axum::{Json, Router, http::StatusCode, routing::get};
 use clap::Parser;
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
 use kube::runtime::watcher::Event;
@@ -23,6 +24,8 @@ struct World {
     context: Arc<Context>,
     api: Memory,
     brokers: MockCluster<'static, DefaultProducerContext>,
+    /// The registry's answer for the input topic, once there is one.
+    schema: Arc<Mutex<Option<Value>>>,
 }
 
 impl World {
@@ -38,8 +41,18 @@ impl World {
         }
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let registry = format!("http://{}", listener.local_addr().unwrap());
-        // Nothing is registered yet.
-        tokio::spawn(async move { axum::serve(listener, axum::Router::new()).await });
+        let schema = Arc::<Mutex<Option<Value>>>::default();
+        let latest = Arc::clone(&schema);
+        let latest = || async move {
+            latest
+                .lock()
+                .unwrap()
+                .clone()
+                .map(Json)
+                .ok_or(StatusCode::NOT_FOUND)
+        };
+        let router = Router::new().route("/subjects/items-value/versions/latest", get(latest));
+        tokio::spawn(async move { axum::serve(listener, router).await });
         let settings = Settings::parse_from([
             "naru-operator",
             "--worker-image",
@@ -64,7 +77,18 @@ impl World {
             context: Arc::new(context),
             api,
             brokers,
+            schema,
         }
+    }
+
+    /// Somebody registers a schema with these fields, all of them numbers, for the input topic.
+    fn register(&self, fields: &[&str]) {
+        let fields: Vec<_> = fields
+            .iter()
+            .map(|name| json!({ "name": name, "type": "long" }))
+            .collect();
+        let schema = json!({ "type": "record", "name": "Item", "fields": fields });
+        *self.schema.lock().unwrap() = Some(json!({ "schema": schema.to_string() }));
     }
 
     /// One pass over the resource as it is stored. Returns the requests.
@@ -281,13 +305,36 @@ async fn an_outage_while_all_runs_as_declared_shows_in_one_condition_alone() {
     let world = World::running().await;
     let denied = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
     world.brokers.topic_error("items", denied).unwrap();
-    // An edit that needs no other workers, and asks anew what was asked a moment ago.
+    // An edit that needs no other workers, and does with what was seen a moment ago.
     world.declare("/spec/scaling", json!({ "maxReplicas": 2 }));
+    assert_eq!(world.pass().await, [STATUS]);
+    assert_eq!(world.condition("DependenciesReady"), "True/Answering");
+    // Which is too old a minute later.
+    let kafka = world
+        .context
+        .kafka
+        .get(&world.brokers.bootstrap_servers())
+        .unwrap();
+    kafka.forget("items");
     assert_eq!(world.pass().await, [STATUS]);
     assert_eq!(world.condition("DependenciesReady"), "False/KafkaRefused");
     assert_eq!(world.condition("Ready"), "True/Running");
     assert_eq!(world.condition("Degraded"), "False/AsExpected");
     assert_eq!(world.api.events(), ["KafkaRefused"]);
+}
+
+#[tokio::test]
+async fn nothing_is_refused_for_a_schema_that_was_true_a_moment_ago() {
+    let world = World::new().await;
+    world.register(&["price"]);
+    world.pass().await;
+    world.declare("/spec/filter", "stock > 0".into());
+    world.pass().await;
+    assert_eq!(world.condition("DependenciesReady"), "False/FieldMissing");
+    world.register(&["price", "stock"]);
+    world.declare("/spec/filter", "stock > 1".into());
+    world.pass().await;
+    assert_eq!(world.condition("DependenciesReady"), "True/Answering");
 }
 
 #[tokio::test]

@@ -36,9 +36,9 @@ const WATCH_DELAY: Duration = Duration::from_secs(30);
 /// What a look found out.
 #[derive(Debug, Default)]
 pub(super) struct Look {
-    /// None: not looked at.
+    /// None: not looked at, since suspended.
     pub(super) lag: Option<Result<Lag, Unknown>>,
-    /// The replicas could not be read or written.
+    /// The replicas could not be written.
     pub(super) refusal: Option<Refusal>,
 }
 
@@ -97,12 +97,11 @@ pub(super) async fn write(
 /// The conditions of a look. Pure. Without numbers that change from look to look: those are metrics.
 fn observed(target: &Target, look: &Look) -> [Observed; 2] {
     let lag = match &look.lag {
-        None if target.suspended => Observed::unknown(
+        None => Observed::unknown(
             LAG_AVAILABLE,
             reason::NOT_CHECKED,
             "not looked at while suspended",
         ),
-        None => Observed::unknown(LAG_AVAILABLE, reason::NOT_CHECKED, "the API server comes first"),
         Some(Ok(_)) => Observed::holds(
             LAG_AVAILABLE,
             reason::LAG_READ,

@@ -1,4 +1,4 @@
-//! Reads and writes the replicas of a Deployment.
+//! Sees and changes the replicas of a Deployment.
 
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,7 @@ use super::Target;
 use crate::{
     autoscale::{Decision, History, Lag, Observation, decide},
     controller::Context,
+    worker,
 };
 
 /// Reconcilers leave `spec.replicas` out of what they apply, so that it is this manager's alone.
@@ -26,16 +27,11 @@ const FIELD_MANAGER: &str = "naru/autoscaler";
 /// Deadline of one request.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// How many replicas the target's Deployment asks for. None if there is no such Deployment.
-pub(super) async fn replicas(client: &Client, target: &Target) -> Result<Option<i32>, Refusal> {
-    let scale = match within(deployments(client, target).get_scale(&target.deployment)).await {
-        Err(Problem::Api(kube::Error::Api(status))) if status.is_not_found() => return Ok(None),
-        answer => answer.map_err(|problem| {
-            problem.doing(format!("read the scale of Deployment {:?}", target.deployment))
-        })?,
-    };
-    // The API server leaves out what is zero.
-    Ok(Some(scale.spec.and_then(|spec| spec.replicas).unwrap_or(0)))
+/// How many replicas the target's Deployment asks for, as the watch has it. None if there is no such Deployment.
+pub(super) fn replicas(context: &Context, target: &Target) -> Option<i32> {
+    let deployments = &context.live.deployments;
+    let deployment = deployments.get(&target.namespace, &target.deployment)?;
+    Some(worker::replicas(&deployment))
 }
 
 /// Decides, and changes the replicas if so decided.

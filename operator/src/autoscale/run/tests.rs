@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use clap::Parser;
 use http::{Response, StatusCode};
+use k8s_openapi::api::apps::v1::Deployment;
 use kube::client::Body;
 use serde_json::{Value, json};
 
@@ -72,23 +73,30 @@ fn scale_of(replicas: i32) -> Value {
     })
 }
 
+fn deployment(replicas: i32) -> Deployment {
+    let deployment = json!({
+        "metadata": { "name": "total-sum", "namespace": "shop", "resourceVersion": "1" },
+        "spec": { "replicas": replicas, "selector": {}, "template": {} },
+    });
+    serde_json::from_value(deployment).unwrap()
+}
+
 #[tokio::test]
 async fn a_decision_becomes_a_patch_of_the_scale_and_an_event() {
     let (context, mut server) = context();
+    context
+        .live
+        .deployments
+        .put(context.live.deployments.begin(), &deployment(1));
     let work = tokio::spawn(async move {
         let lag = Some(Lag {
             records: 25_000,
             partitions: 3,
         });
-        let replicas = scale::replicas(&context.client, &target())
-            .await
-            .unwrap()
-            .unwrap();
+        let replicas = scale::replicas(&context, &target()).unwrap();
         scale::scale(&context, &target(), &mut History::default(), replicas, lag).await
     });
     let path = "/apis/apps/v1/namespaces/shop/deployments/total-sum/scale";
-    let (line, _) = answer(&mut server, StatusCode::OK, scale_of(1)).await;
-    assert_eq!(line, format!("GET {path}"));
     let (line, body) = answer(&mut server, StatusCode::OK, scale_of(3)).await;
     assert!(line.starts_with(&format!("PATCH {path}?")), "{line}");
     assert!(
@@ -125,21 +133,25 @@ async fn without_lag_nothing_is_patched() {
 }
 
 #[tokio::test]
-async fn a_deployment_that_does_not_exist_is_no_problem() {
+async fn a_target_without_a_deployment_is_left_alone() {
     let (context, mut server) = context();
-    let work = tokio::spawn(async move { scale::replicas(&context.client, &target()).await });
-    let missing = json!({
-        "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 404, "reason": "NotFound",
-        "message": "deployments.apps \"total-sum\" not found", "metadata": {}, "details": {},
-    });
-    answer(&mut server, StatusCode::NOT_FOUND, missing).await;
-    assert_eq!(work.await.unwrap(), Ok(None));
+    let (target, mut watches) = (target(), Watches::default());
+    let watched = watches.take(&target);
+    look(&context, &target, watched, &Written::default()).await;
+    drop(context);
+    assert!(server.next_request().await.is_none());
 }
 
 #[tokio::test]
 async fn a_refusal_names_the_deployment() {
     let (context, mut server) = context();
-    let work = tokio::spawn(async move { scale::replicas(&context.client, &target()).await });
+    let work = tokio::spawn(async move {
+        let lag = Some(Lag {
+            records: 25_000,
+            partitions: 3,
+        });
+        scale::scale(&context, &target(), &mut History::default(), 1, lag).await
+    });
     let forbidden = json!({
         "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 403, "reason": "Forbidden",
         "message": "no", "metadata": {}, "details": {},
@@ -148,18 +160,19 @@ async fn a_refusal_names_the_deployment() {
     let refusal = work.await.unwrap().unwrap_err();
     assert_eq!(
         refusal.to_string(),
-        "failed to read the scale of Deployment \"total-sum\": Forbidden (status 403)"
+        "failed to scale Deployment \"total-sum\": Forbidden (status 403)"
     );
 }
 
 #[tokio::test]
 async fn the_autoscaler_stops_when_told_and_an_unreachable_kafka_changes_nothing() {
     let (context, mut server) = context();
+    context
+        .live
+        .deployments
+        .put(context.live.deployments.begin(), &deployment(3));
     let (context, stop) = (Arc::new(context), CancellationToken::new());
     let work = tokio::spawn(run(Arc::clone(&context), || vec![target()], stop.clone()));
-    let (line, _) = answer(&mut server, StatusCode::OK, scale_of(3)).await;
-    assert!(line.starts_with("GET "), "{line}");
-    stop.cancel();
     let (line, body) = answer(&mut server, StatusCode::OK, resource()).await;
     assert!(line.contains("/filteredsums/total/status?"), "{line}");
     assert_eq!(
@@ -170,6 +183,7 @@ async fn the_autoscaler_stops_when_told_and_an_unreachable_kafka_changes_nothing
         ]
     );
     let (line, event) = answer(&mut server, StatusCode::CREATED, json!({})).await;
+    stop.cancel();
     assert!(line.starts_with("POST "), "{line}");
     assert_eq!(
         (&event["reason"], &event["type"]),
