@@ -21,10 +21,11 @@ use kube::{
     Api, Client, Resource,
     core::{DeserializeGuard, NamespaceResourceScope},
     runtime::{
-        Config, Controller,
+        Config, Controller, Predicate, PredicateConfig, WatchStreamExt,
         controller::Action,
         events::{Recorder, Reporter},
-        reflector::{ObjectRef, Store},
+        predicates,
+        reflector::{self, ObjectRef, Store},
         watcher,
     },
 };
@@ -50,6 +51,10 @@ use crate::{
 
 /// Resources of one kind that are worked on at once.
 const CONCURRENCY: u16 = 16;
+/// Objects of one page of a list: what is held in memory twice at the start.
+const PAGE: u32 = 50;
+/// Where `kubectl apply` keeps what it was given.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// What reconcilers act with.
 #[derive(Clone)]
@@ -147,8 +152,33 @@ where
 
 /// A controller for one kind, to which the kinds that it owns can be added.
 pub fn of<K: Kind>(client: &Client, settings: &Settings) -> Controller<Guarded<K>> {
-    Controller::new(watched(client, settings), watcher::Config::default())
-        .with_config(Config::default().concurrency(CONCURRENCY))
+    let (reader, writer) = reflector::store::<Guarded<K>>();
+    let watch = watcher(
+        watched::<Guarded<K>>(client, settings),
+        watcher::Config::default().page_size(PAGE),
+    );
+    let edits = watch
+        .default_backoff()
+        .modify(prune)
+        .reflect(writer)
+        .applied_objects()
+        // What is written to a status is ours, and asks for nothing.
+        .predicate_filter(
+            predicates::generation
+                .combine(predicates::finalizers)
+                .combine(predicates::annotations),
+            PredicateConfig::default(),
+        );
+    Controller::for_stream(edits, reader).with_config(Config::default().concurrency(CONCURRENCY))
+}
+
+/// Takes out what nobody reads. It is about half of an object.
+fn prune<K: Resource>(object: &mut K) {
+    let meta = object.meta_mut();
+    meta.managed_fields = None;
+    if let Some(annotations) = &mut meta.annotations {
+        annotations.remove(LAST_APPLIED);
+    }
 }
 
 /// The same, for a kind that owns workers: `woken` names resources of which something has changed.

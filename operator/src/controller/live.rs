@@ -25,12 +25,10 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::Error;
+use super::{Error, PAGE};
 
 /// Label of everything that reconcilers create.
 pub const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "naru");
-/// Objects of one page of a list: what is held in memory twice at the start.
-const PAGE: u32 = 50;
 /// How long a pass waits for the first list.
 const FIRST_LIST: Duration = Duration::from_secs(10);
 /// Objects that are remembered after they went: more than can go during one request.
