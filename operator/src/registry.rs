@@ -1,5 +1,7 @@
 //! Whether a schema registry answers, and what it says of a topic.
 
+mod compatible;
+
 use std::{
     convert::Infallible,
     sync::Arc,
@@ -10,6 +12,7 @@ use naru_api::condition::reason;
 use reqwest::StatusCode;
 use serde::Deserialize;
 
+pub use self::compatible::Refusal;
 use crate::{
     controller::Error,
     endpoint::{Cache, Endpoint, Freshness, Pool, Silence, Unanswered},
@@ -52,6 +55,7 @@ impl Registries {
                 endpoint: Endpoint::default(),
                 answers: Cache::default(),
                 schemas: Cache::default(),
+                compatible: Cache::default(),
             })
         });
         match made {
@@ -76,6 +80,8 @@ pub struct Registry {
     answers: Cache<(), ()>,
     /// By topic.
     schemas: Cache<String, Arc<Schema>>,
+    /// By topic and hash of the schema.
+    compatible: Cache<(String, String), ()>,
 }
 
 impl Registry {
@@ -141,9 +147,16 @@ impl Registry {
     }
 
     async fn request(&self, path: &str) -> Result<(StatusCode, Vec<u8>), Error> {
+        self.send(self.http.get(self.address(path))).await
+    }
+
+    fn address(&self, path: &str) -> String {
+        format!("{}/{path}", self.url.trim_end_matches('/'))
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder) -> Result<(StatusCode, Vec<u8>), Error> {
         let request = async {
-            let address = format!("{}/{path}", self.url.trim_end_matches('/'));
-            let answer = self.http.get(address).timeout(DEADLINE).send().await?;
+            let answer = request.timeout(DEADLINE).send().await?;
             let status = answer.status();
             Ok((status, answer.bytes().await?.to_vec()))
         };

@@ -1,6 +1,7 @@
 //! The controller of `ScrapeJob`: a planner, fetchers, and the topics between them.
 
 mod build;
+mod schema;
 #[cfg(test)]
 mod tests;
 mod validate;
@@ -63,9 +64,18 @@ async fn converge(job: &ScrapeJob, context: &Context, pass: &mut Pass<'_, Scrape
     Ok(())
 }
 
-/// A ScrapeJob refers to a registry.
+/// A ScrapeJob refers to a registry, which must take the schema of its records: fetchers with another one would come up
+/// and write nothing.
 async fn dereference(context: &Context, job: &ValidScrapeJob, freshness: Freshness) -> Result<(), Error> {
-    context.registries.get(&job.registry_url).check(freshness).await
+    let registry = context.registries.get(&job.registry_url);
+    registry.check(freshness).await?;
+    let refusal = registry
+        .refuses(&job.document.output.topic, &job.schema, freshness)
+        .await?;
+    match refusal {
+        Some(refusal) => Err(schema::incompatible(job, &refusal)),
+        None => Ok(()),
+    }
 }
 
 /// What it has outside Kubernetes.

@@ -144,9 +144,13 @@ fn ready(
             "spec.suspend is set: nothing runs until it goes",
         ),
         // What was declared runs, whatever is silent at the moment.
-        Ok(()) | Err(Error::Dependency { .. } | Error::Kubernetes { .. } | Error::Silent { .. })
-            if health.ready && health.there == There::Declared =>
-        {
+        Ok(())
+        | Err(
+            Error::Incompatible { .. }
+            | Error::Dependency { .. }
+            | Error::Kubernetes { .. }
+            | Error::Silent { .. },
+        ) if health.ready && health.there == There::Declared => {
             Observed::holds(READY, health.why.reason, health.why.message.clone())
         }
         Ok(()) => Observed::fails(READY, health.why.reason, health.why.message.clone()),
@@ -156,7 +160,9 @@ fn ready(
 
 fn valid(ended: &Ended<'_>) -> Observed {
     match ended.outcome {
-        Err(error @ Error::Invalid { .. }) => Observed::fails(VALID, error.reason(), error.sentence()),
+        Err(error @ (Error::Invalid { .. } | Error::Incompatible { .. })) => {
+            Observed::fails(VALID, error.reason(), error.sentence())
+        }
         _ => Observed::holds(VALID, reason::ACCEPTED, "the spec can work"),
     }
 }
@@ -164,7 +170,9 @@ fn valid(ended: &Ended<'_>) -> Observed {
 fn dependencies(ended: &Ended<'_>) -> Observed {
     let unknown = |why: &str| Observed::unknown(DEPENDENCIES_READY, reason::NOT_CHECKED, why);
     match ended.outcome {
-        Err(Error::Invalid { .. }) => unknown("not looked at while the spec is invalid"),
+        Err(Error::Invalid { .. } | Error::Incompatible { .. }) => {
+            unknown("not looked at while the spec is invalid")
+        }
         Err(error @ Error::Dependency { .. }) => {
             Observed::fails(DEPENDENCIES_READY, error.reason(), error.sentence())
         }
@@ -313,12 +321,14 @@ mod tests {
         let failing = Health::degraded(reason::WORKER_FAILING, "workers 0 of 1 ready: exits with 1");
         let (none, before) = (Health::unseen(false), Health::unseen(true));
         let invalid = Error::invalid("field \"price\" ...");
+        let incompatible = Error::incompatible(reason::SCHEMA_INCOMPATIBLE, "field \"price\" ...");
         let silent = Error::dependency(reason::KAFKA_UNREACHABLE, "kafka does not answer");
         let kubernetes = Error::Silent {
             doing: "apply".to_owned(),
         };
         let fine = "Valid=True/Accepted DependenciesReady=True/Answering";
         let bad = "Valid=False/InvalidSpec DependenciesReady=Unknown/NotChecked";
+        let apart = "Valid=False/SchemaIncompatible DependenciesReady=Unknown/NotChecked";
         let alone = "Valid=True/Accepted DependenciesReady=False/KafkaUnreachable";
         let settled = "Progressing=False/Settled";
         let on = "Paused=False/NotSuspended";
@@ -349,6 +359,16 @@ mod tests {
                 "a bad edit of what runs",
                 after(&[], Err(&invalid), false, &before),
                 format!("Ready=False/InvalidSpec {bad} {settled} Degraded=True/LastKnownGood {on}"),
+            ),
+            (
+                "an edit that does not fit what is there",
+                after(&[], Err(&incompatible), false, &before),
+                format!("Ready=False/SchemaIncompatible {apart} {settled} Degraded=True/LastKnownGood {on}"),
+            ),
+            (
+                "what is there has changed under what was declared and runs",
+                after(&[], Err(&incompatible), false, &running),
+                format!("Ready=True/Running {apart} {settled} Degraded=False/AsExpected {on}"),
             ),
             (
                 "an outage, and all that was declared runs",

@@ -16,6 +16,15 @@ pub enum Error {
     #[snafu(display("{message}"))]
     Invalid { message: String },
 
+    /// The spec and what is there contradict each other. An edit can help, and so can a change over there: tried again
+    /// with backoff.
+    #[snafu(display("{message}"))]
+    Incompatible {
+        /// The condition's reason, one word.
+        reason: &'static str,
+        message: String,
+    },
+
     /// Something that the resource needs is not there or does not answer. Tried again with backoff.
     #[snafu(display("{message}"))]
     Dependency {
@@ -41,6 +50,14 @@ impl Error {
         }
     }
 
+    /// The spec cannot work beside what is there.
+    pub fn incompatible(reason: &'static str, message: impl Into<String>) -> Self {
+        Self::Incompatible {
+            reason,
+            message: message.into(),
+        }
+    }
+
     /// Something outside is missing or silent.
     pub fn dependency(reason: &'static str, message: impl Into<String>) -> Self {
         Self::Dependency {
@@ -53,7 +70,7 @@ impl Error {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Invalid { .. } => reason::INVALID_SPEC,
-            Self::Dependency { reason, .. } => reason,
+            Self::Incompatible { reason, .. } | Self::Dependency { reason, .. } => reason,
             Self::Kubernetes { .. } | Self::Silent { .. } => reason::KUBERNETES_ERROR,
         }
     }

@@ -40,7 +40,10 @@ pub fn failed<K: Resource<DynamicType = ()>>(
                 context.failures.clear(&key);
                 Action::await_change()
             }
-            Error::Dependency { .. } | Error::Kubernetes { .. } | Error::Silent { .. } => {
+            Error::Incompatible { .. }
+            | Error::Dependency { .. }
+            | Error::Kubernetes { .. }
+            | Error::Silent { .. } => {
                 let error = error.sentence();
                 let (failures, delay) = context.failures.failed(key.clone(), version, Instant::now());
                 tracing::warn!(kind, %namespace, %name, error, failures, "failed to reconcile");

@@ -199,7 +199,10 @@ impl Pass {
         let again = Instant::now() + resync.mul_f64(1.1).max(LONGEST_BACKOFF);
         let mut state = lock(&self.passes.state);
         let ended = state.ended.entry(self.object.clone()).or_default();
-        ended.retries = matches!(result, Err(Error::Dependency { .. } | Error::Kubernetes { .. }));
+        ended.retries = matches!(
+            result,
+            Err(Error::Incompatible { .. } | Error::Dependency { .. } | Error::Kubernetes { .. })
+        );
         ended.due = (!matches!(result, Err(Error::Invalid { .. }))).then_some(again);
         if result.is_ok() {
             ended.succeeded = Some(SystemTime::now());

@@ -1,5 +1,7 @@
 //! The pure phases on the example that users start from.
 
+mod passes;
+
 use clap::Parser;
 use k8s_openapi::api::core::v1::LocalObjectReference;
 use naru_api::ScrapeJob;

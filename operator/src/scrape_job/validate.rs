@@ -20,6 +20,8 @@ pub struct ValidScrapeJob {
     pub output_partitions: i32,
     /// Partitions of the frontier: the most fetchers that can work at once.
     pub frontier_partitions: i32,
+    /// The Avro schema of the records, as JSON. The fetchers register the same one.
+    pub schema: String,
     /// What the workers are told.
     pub document: contract::ScrapeWorker,
 }
@@ -50,15 +52,12 @@ pub fn validate(settings: &Settings, job: &ScrapeJob) -> Result<ValidScrapeJob, 
         namespace: &parent.namespace,
         name: &parent.name,
     };
-    UrlTemplate::parse(&spec.source.url_template).map_err(|error| {
-        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
-        Error::invalid(format!(
-            "source.urlTemplate: {error}{}",
-            cause.unwrap_or_default()
-        ))
-    })?;
+    UrlTemplate::parse(&spec.source.url_template)
+        .map_err(|error| Error::invalid(format!("source.urlTemplate: {}", chain(&error))))?;
     validate_pattern(&spec.source.head.sitemap.pattern)?;
     validate_fields(spec)?;
+    let schema = extract::RecordSchema::new(&spec.output.topic, &spec.extract.fields)
+        .map_err(|error| Error::invalid(format!("extract.fields: {}", chain(&error))))?;
     let kafka = spec.kafka.as_ref().map(|kafka| &kafka.bootstrap_servers);
     let registry = spec.registry.as_ref().map(|registry| &registry.url);
     let bootstrap_servers = settings.bootstrap_servers(kafka)?;
@@ -106,9 +105,16 @@ pub fn validate(settings: &Settings, job: &ScrapeJob) -> Result<ValidScrapeJob, 
         registry_url,
         output_partitions: spec.output.partitions,
         frontier_partitions: most_fetchers(spec),
+        schema: schema.json().to_owned(),
         document,
         parent,
     })
+}
+
+/// An error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 fn source(spec: &ScrapeJobSpec) -> contract::Source {

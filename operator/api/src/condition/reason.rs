@@ -35,6 +35,8 @@ reasons! {
     ACCEPTED = "Accepted";
     /// The spec cannot work, and only an edit of it can help.
     INVALID_SPEC = "InvalidSpec";
+    /// The records would have a schema that the registry refuses beside the one it has.
+    SCHEMA_INCOMPATIBLE = "SchemaIncompatible";
 
     // DependenciesReady.
     /// All that the spec needs answers and exists.
@@ -53,8 +55,6 @@ reasons! {
     REGISTRY_UNREACHABLE = "RegistryUnreachable";
     /// The schema registry answers, and refused what it was asked for.
     REGISTRY_REFUSED = "RegistryRefused";
-    /// The records would have a schema that the registry refuses beside the one it has.
-    SCHEMA_INCOMPATIBLE = "SchemaIncompatible";
     /// Records of the input topic have no field of this name.
     FIELD_MISSING = "FieldMissing";
     /// The field is no integer.
