@@ -152,7 +152,7 @@ mod tests {
     #[tokio::test]
     async fn a_standstill_is_told_and_idleness_is_none() {
         let metrics: Arc<Metrics> = Arc::default();
-        metrics.lead(true);
+        let _lead = metrics.lead();
         let shared = State((Arc::default(), metrics));
         assert_eq!(
             said(alive(shared).await).await,

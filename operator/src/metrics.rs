@@ -88,10 +88,22 @@ impl Default for Metrics {
     }
 }
 
+/// Has the metrics say that this operator leads.
+#[derive(Debug)]
+#[must_use]
+pub struct Lead(Gauge);
+
+impl Drop for Lead {
+    fn drop(&mut self) {
+        self.0.set(0);
+    }
+}
+
 impl Metrics {
-    /// Says whether this operator is the one that reconciles.
-    pub fn lead(&self, leads: bool) {
-        self.leader.set(leads.into());
+    /// Says that this operator is the one that reconciles, for as long as what is returned lives.
+    pub fn lead(&self) -> Lead {
+        self.leader.set(1);
+        Lead(self.leader.clone())
     }
 
     /// What should have moved and has not, as sentences. Empty where the operator stands by: nothing moves there.

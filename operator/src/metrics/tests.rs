@@ -150,8 +150,10 @@ fn the_operator_names_its_version_and_whether_it_leads() {
         "\"} 1\n"
     ));
     has("naru_operator_leader 0\n");
-    metrics.lead(true);
+    let lead = metrics.lead();
     has("naru_operator_leader 1\n");
+    drop(lead);
+    has("naru_operator_leader 0\n");
     has("\nprocess_resident_memory_bytes ");
     has("\nprocess_cpu_seconds_total ");
 }
@@ -162,6 +164,6 @@ fn nothing_is_expected_to_move_where_the_operator_stands_by() {
     let _endless = metrics.passes.begin(object());
     let later = Instant::now() + Duration::from_secs(3600);
     assert_eq!(metrics.standstill(later), [""; 0]);
-    metrics.lead(true);
+    let _lead = metrics.lead();
     assert_eq!(metrics.standstill(later).len(), 1);
 }

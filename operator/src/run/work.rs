@@ -37,7 +37,7 @@ pub(super) async fn work(context: Arc<Context>, gates: Arc<Gates>, stop: Cancell
     passes.follow(scrape_job::KIND, scrape_jobs.store());
     passes.follow(filtered_sum::KIND, filtered_sums.store());
     passes.follow(sink_connector::KIND, sink_connectors.store());
-    context.metrics.lead(true);
+    let _lead = context.metrics.lead();
     let targets = Targets::new(settings, scrape_jobs.store(), filtered_sums.store());
     let listed = futures::future::join3(
         controller::open_when_listed(scrape_jobs.store(), Arc::clone(&gates), scrape_job::KIND),
