@@ -198,7 +198,7 @@ impl Connect {
     ) -> Result<(), Error> {
         let answer = self.cluster.change(request).await;
         self.cluster.changed(name);
-        self.cluster.accepted(&answer?, doing, &self.mask)
+        self.cluster.accepted(&answer?, doing, Some(&self.mask))
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &[&str], doing: &'static str) -> Result<Option<T>, Error> {
@@ -208,7 +208,7 @@ impl Connect {
         if answer.status == StatusCode::NOT_FOUND && answer.connect_error().is_some() {
             return Ok(None);
         }
-        self.cluster.accepted(&answer, doing, &self.mask)?;
+        self.cluster.accepted(&answer, doing, Some(&self.mask))?;
         self.cluster.parse(&answer).map(Some)
     }
 }

@@ -79,6 +79,23 @@ async fn a_refusal_says_what_connect_said_without_secrets_on_one_line_and_cut() 
 }
 
 #[tokio::test]
+async fn a_look_at_all_connectors_that_is_refused_shows_nothing_of_what_connect_says() {
+    let fake = Fake::start().await;
+    let connect = fake.client(Mask::new(["geheim"]));
+    fake.instead(500, error(500, "cannot expand shop.other: password=streng"));
+    let refused = connect.look("a").await.unwrap_err();
+    assert!(
+        matches!(refused, Error::Refused { status: 500, .. }),
+        "{refused:?}"
+    );
+    let text = refused.to_string();
+    assert!(
+        text.contains("list its connectors") && !text.contains("streng"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
 async fn a_rebalance_is_no_refusal() {
     let fake = Fake::start().await;
     let connect = fake.client(Mask::default());
