@@ -16,7 +16,7 @@ pub mod status;
 use std::{fmt::Debug, sync::Arc};
 
 use futures::{StreamExt, future::BoxFuture};
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap, policy::v1::PodDisruptionBudget};
 use kube::{
     Api, Client, Resource,
     core::{DeserializeGuard, NamespaceResourceScope},
@@ -207,6 +207,12 @@ pub async fn follow(context: &Context, bells: &Bells, stop: &CancellationToken) 
         live::follow(
             &live.config_maps,
             watched::<ConfigMap>(client, settings),
+            bells,
+            stop
+        ),
+        live::follow(
+            &live.budgets,
+            watched::<PodDisruptionBudget>(client, settings),
             bells,
             stop
         ),

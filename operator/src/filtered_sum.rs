@@ -46,6 +46,8 @@ async fn converge(
 ) -> Result<(), Error> {
     let valid = validate(&context.settings, sum);
     if sum.spec.suspend {
+        // Kafka, which knows of a further bound, is not asked.
+        pass.limit(sum.spec.scaling.max_replicas);
         pass.suspend().await?;
         return valid.map(drop);
     }
@@ -70,9 +72,8 @@ async fn converge(
             ));
         }
     }
-    pass.apply(&workers).await?;
     pass.limit(sum.spec.scaling.max_replicas.min(referred.input_partitions));
-    Ok(())
+    pass.apply(&workers).await
 }
 
 async fn dereference(
@@ -141,5 +142,6 @@ fn crew(sum: &FilteredSum) -> Crew {
         suspended: sum.spec.suspend,
         auto_rollback: sum.spec.rollout.auto_rollback,
         last_good: sum.status().and_then(|status| status.last_good_revision.clone()),
+        least: sum.spec.scaling.min_replicas,
     }
 }

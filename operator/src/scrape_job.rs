@@ -3,7 +3,7 @@
 mod build;
 mod schema;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod validate;
 
 use std::{ops::ControlFlow, sync::Arc};
@@ -43,6 +43,7 @@ pub async fn reconcile(job: Arc<ScrapeJob>, context: Arc<Context>) -> Result<Act
 
 async fn converge(job: &ScrapeJob, context: &Context, pass: &mut Pass<'_, ScrapeJob>) -> Result<(), Error> {
     let valid = validate(&context.settings, job);
+    pass.limit(most_fetchers(&job.spec));
     if job.spec.suspend {
         pass.suspend().await?;
         return valid.map(drop);
@@ -59,9 +60,7 @@ async fn converge(job: &ScrapeJob, context: &Context, pass: &mut Pass<'_, Scrape
     for topic in &children.topics {
         pass.ensure(&kafka, topic, freshness).await?;
     }
-    pass.apply(&children.workers).await?;
-    pass.limit(most_fetchers(&job.spec));
-    Ok(())
+    pass.apply(&children.workers).await
 }
 
 /// A ScrapeJob refers to a registry, which must take the schema of its records: fetchers with another one would come up
@@ -111,5 +110,6 @@ fn crew(job: &ScrapeJob) -> Crew {
         suspended: job.spec.suspend,
         auto_rollback: job.spec.rollout.auto_rollback,
         last_good: job.status().and_then(|status| status.last_good_revision.clone()),
+        least: job.spec.scaling.min_replicas,
     }
 }

@@ -101,6 +101,8 @@ pub struct Crew {
     pub auto_rollback: bool,
     /// The revision with which all came up last.
     pub last_good: Option<String>,
+    /// Fewest workers of the Deployment that is scaled, which are the ones that it begins with.
+    pub least: i32,
 }
 
 /// Replicas that a Deployment is to have.

@@ -1,9 +1,12 @@
 //! Makes children what they should be.
 
+#[cfg(test)]
+mod tests;
+
 use std::{fmt::Debug, time::Instant};
 
 use k8s_openapi::{
-    api::{apps::v1::Deployment, core::v1::ConfigMap},
+    api::{apps::v1::Deployment, core::v1::ConfigMap, policy::v1::PodDisruptionBudget},
     apimachinery::pkg::apis::meta::v1::OwnerReference,
 };
 use kube::{
@@ -14,10 +17,11 @@ use kube::{
 };
 use naru_api::condition::reason;
 use serde::{Serialize, de::DeserializeOwned};
+use serde_json::json;
 
 use super::{
     Context,
-    drift::{Decision, decide, differences},
+    drift::{self, Decision, decide, differences},
     error::{Error, within},
     live::{Kept, Live, controller},
     status::publish,
@@ -25,6 +29,11 @@ use super::{
 
 /// Field manager of everything that reconcilers apply. The autoscaler has its own, so that it alone owns replicas.
 pub const FIELD_MANAGER: &str = "naru/operator";
+/// Field manager of the autoscaler: reconcilers leave `spec.replicas` out of what they apply, so that it is this one's
+/// alone.
+pub const AUTOSCALER: &str = "naru/autoscaler";
+/// Instead of the hash of what was applied, while a child is being made in several steps.
+const BEGUN: &str = "begun";
 
 /// A kind that resources own.
 pub trait Child:
@@ -52,6 +61,14 @@ impl Child for ConfigMap {
     }
 }
 
+impl Child for PodDisruptionBudget {
+    const IMMUTABLE: bool = false;
+
+    fn kept(live: &Live) -> &Kept<Self> {
+        &live.budgets
+    }
+}
+
 /// Whether all is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Settled {
@@ -60,8 +77,14 @@ pub enum Settled {
     Later,
 }
 
-/// Makes a child what it should be. Asks for nothing and writes nothing where it is so already.
-pub async fn settle<K, C>(context: &Context, owner: &K, wanted: &C) -> Result<Settled, Error>
+/// Makes a child what it should be. Asks for nothing and writes nothing where it is so already. `first`: how many
+/// replicas a Deployment begins with, where that is not what it is to have later on.
+pub async fn settle<K, C>(
+    context: &Context,
+    owner: &K,
+    wanted: &C,
+    first: Option<i32>,
+) -> Result<Settled, Error>
 where
     K: Resource<DynamicType = ()>,
     C: Child,
@@ -77,8 +100,10 @@ where
         Decision::Apply if C::IMMUTABLE => create(context, owner, wanted).await?,
         Decision::Apply => {
             // An apply would take over what is there, so it is looked at first.
-            if let Some(found) = get::<C>(context, &namespace, &name).await? {
-                refuse_others(owner, &found)?;
+            match (get::<C>(context, &namespace, &name).await?, first) {
+                (Some(found), _) => refuse_others(owner, &found)?,
+                (None, Some(replicas)) => begin(context, &namespace, wanted, replicas).await?,
+                (None, None) => {}
             }
             patch(context, &namespace, wanted).await?;
         }
@@ -121,6 +146,28 @@ where
     };
     publish(context, owner, &event).await;
     Ok(Settled::Yes)
+}
+
+/// Makes a child with its first replicas, and hands those over to the autoscaler's field manager: so they stay when the
+/// apply that follows leaves them out.
+async fn begin<C: Child>(context: &Context, namespace: &str, wanted: &C, replicas: i32) -> Result<(), Error> {
+    let (api, name) = (api::<C>(context, namespace), wanted.name_any());
+    let mut first = serde_json::to_value(wanted).expect("Kubernetes objects have text as keys");
+    // If it ends here, the next pass goes on with the apply.
+    first["metadata"]["annotations"][drift::APPLIED] = BEGUN.into();
+    first["spec"]["replicas"] = replicas.into();
+    let theirs = json!({
+        "apiVersion": C::api_version(&()), "kind": C::kind(&()), "metadata": { "name": name },
+        "spec": { "replicas": replicas },
+    });
+    for (manager, part) in [(FIELD_MANAGER, first), (AUTOSCALER, theirs)] {
+        let (parameters, part) = (PatchParams::apply(manager).force(), Patch::Apply(part));
+        within(api.patch(&name, &parameters, &part), || {
+            format!("make {} {name:?}", C::kind(&()))
+        })
+        .await?;
+    }
+    Ok(())
 }
 
 async fn patch<C: Child>(context: &Context, namespace: &str, wanted: &C) -> Result<C, Error> {

@@ -29,6 +29,7 @@ impl Context {
         );
         context.live.deployments.take(watcher::Event::InitDone);
         context.live.config_maps.take(watcher::Event::InitDone);
+        context.live.budgets.take(watcher::Event::InitDone);
         (context, server)
     }
 }

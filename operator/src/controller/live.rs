@@ -13,7 +13,7 @@ use std::{
 
 use futures::{StreamExt, pin_mut};
 use k8s_openapi::{
-    api::{apps::v1::Deployment, core::v1::ConfigMap},
+    api::{apps::v1::Deployment, core::v1::ConfigMap, policy::v1::PodDisruptionBudget},
     apimachinery::pkg::apis::meta::v1::OwnerReference,
 };
 use kube::{
@@ -41,16 +41,23 @@ const WAKES: usize = 1024;
 pub struct Live {
     pub deployments: Kept<Deployment>,
     pub config_maps: Kept<ConfigMap>,
+    pub budgets: Kept<PodDisruptionBudget>,
 }
 
 impl Live {
     /// Waits until it is known what there is: before that, all would look as if it were missing.
     pub async fn listed(&self) -> Result<(), Error> {
-        let both = async { tokio::join!(self.deployments.listed(), self.config_maps.listed()) };
-        match tokio::time::timeout(FIRST_LIST, both).await {
+        let all = async {
+            tokio::join!(
+                self.deployments.listed(),
+                self.config_maps.listed(),
+                self.budgets.listed()
+            )
+        };
+        match tokio::time::timeout(FIRST_LIST, all).await {
             Ok(_) => Ok(()),
             Err(_) => Err(Error::Silent {
-                doing: "list Deployments and ConfigMaps".to_owned(),
+                doing: "list Deployments, ConfigMaps and PodDisruptionBudgets".to_owned(),
             }),
         }
     }
@@ -417,16 +424,19 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_small() {
-        let (config_map, deployments) = crate::worker::tests::examples();
+        let (config_map, deployments, budget) = crate::worker::tests::examples();
         let live = Live::default();
         live.config_maps.put(live.config_maps.begin(), &config_map);
         for deployment in &deployments {
             live.deployments.put(live.deployments.begin(), deployment);
         }
+        live.budgets.put(live.budgets.begin(), &budget);
         let texts = |state: &State| -> usize { state.objects.values().map(|object| object.text.len()).sum() };
-        let bytes = texts(&live.config_maps.state()) + texts(&live.deployments.state());
-        // Of a ScrapeJob with its three children: 1,000 of them take less than 9 MB.
-        assert!(bytes < 9 * 1024, "{bytes} bytes");
+        let bytes = texts(&live.config_maps.state())
+            + texts(&live.deployments.state())
+            + texts(&live.budgets.state());
+        // Of a ScrapeJob with its four children: 1,000 of them take less than 10 MB.
+        assert!(bytes < 10 * 1024, "{bytes} bytes");
     }
 
     #[tokio::test]
@@ -438,6 +448,8 @@ mod tests {
         live.deployments.take(Event::InitDone);
         assert!(futures::poll!(&mut waiting).is_pending());
         live.config_maps.take(Event::InitDone);
+        assert!(futures::poll!(&mut waiting).is_pending());
+        live.budgets.take(Event::InitDone);
         waiting.await.unwrap();
     }
 }

@@ -5,7 +5,7 @@ use std::{sync::Mutex, time::Duration};
 
 use axum::{Json, Router, http::StatusCode, routing::get};
 use clap::Parser;
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap, policy::v1::PodDisruptionBudget};
 use kube::runtime::watcher::Event;
 use naru_api::Condition;
 use rdkafka::{mocking::MockCluster, producer::DefaultProducerContext, types::RDKafkaRespErr};
@@ -19,6 +19,9 @@ const WORKERS: &str = "/apis/apps/v1/namespaces/shop/deployments/total-sum";
 const PODS: &str = "/api/v1/namespaces/shop/pods";
 const STATUS: &str = "PATCH filteredsums/total/status";
 const APPLY: &str = "PATCH deployments/total-sum";
+const BUDGET: &str = "/apis/policy/v1/namespaces/shop/poddisruptionbudgets/total-sum";
+const GET_BUDGET: &str = "GET poddisruptionbudgets/total-sum";
+const APPLY_BUDGET: &str = "PATCH poddisruptionbudgets/total-sum";
 
 struct World {
     context: Arc<Context>,
@@ -184,7 +187,14 @@ async fn a_pass_over_an_unchanged_resource_asks_the_api_server_for_nothing() {
     let world = World::new().await;
     assert_eq!(
         world.pass().await,
-        ["POST configmaps", "GET deployments/total-sum", APPLY, STATUS]
+        [
+            "POST configmaps",
+            "GET deployments/total-sum",
+            APPLY,
+            GET_BUDGET,
+            APPLY_BUDGET,
+            STATUS
+        ]
     );
     assert_eq!(world.condition("Ready"), "False/Starting");
     assert_eq!(world.condition("Progressing"), "True/Starting");
@@ -245,6 +255,53 @@ async fn the_number_of_workers_is_the_autoscalers() {
     world.workers_are(7, 7, "NewReplicaSetAvailable");
     assert_eq!(world.pass().await, [STATUS]);
     assert_eq!(world.status().replicas, Some(7));
+    assert!(world.pass().await.is_empty());
+}
+
+#[tokio::test]
+async fn workers_begin_with_the_fewest_that_are_wanted_and_that_can_be() {
+    // The input has three partitions.
+    for (fewest, first) in [(0, 0), (2, 2), (5, 3)] {
+        let world = World::new().await;
+        world.declare(
+            "/spec/scaling",
+            json!({ "minReplicas": fewest, "maxReplicas": 7 }),
+        );
+        let applies = [APPLY; 3];
+        let requests = world.pass().await;
+        assert_eq!(requests[1], "GET deployments/total-sum");
+        assert_eq!(requests[2..5], applies, "made, handed over, applied");
+        let workers: Deployment = world.api.object(WORKERS);
+        assert_eq!(
+            workers.spec.unwrap().replicas,
+            Some(first),
+            "minReplicas: {fewest}"
+        );
+        world.pass().await;
+        assert!(world.pass().await.is_empty());
+        // Later on they are the autoscaler's.
+        world.workers_are(4, 4, "NewReplicaSetAvailable");
+        world.declare("/spec/commitInterval", "200ms".into());
+        let requests = world.pass().await;
+        let once = requests.iter().filter(|request| *request == APPLY).count();
+        let workers: Deployment = world.api.object(WORKERS);
+        assert_eq!((once, workers.spec.unwrap().replicas), (1, Some(4)));
+    }
+}
+
+#[tokio::test]
+async fn a_budget_that_was_deleted_or_changed_comes_back() {
+    let world = World::running().await;
+    let budget: PodDisruptionBudget = world.api.object(BUDGET);
+    world.api.world(|world| world.objects.remove(BUDGET));
+    world.context.live.budgets.take(Event::Delete(budget));
+    assert_eq!(world.pass().await, [GET_BUDGET, APPLY_BUDGET]);
+    let budget: PodDisruptionBudget = world.api.edit(BUDGET, |budget| {
+        budget["spec"]["maxUnavailable"] = 100.into();
+    });
+    world.context.live.budgets.take(Event::Apply(budget));
+    assert_eq!(world.pass().await, [APPLY_BUDGET]);
+    assert_eq!(world.api.events(), ["DriftRepaired"]);
     assert!(world.pass().await.is_empty());
 }
 
@@ -367,6 +424,8 @@ async fn a_suspended_resource_that_has_no_workers_gets_none() {
     world.declare("/spec/suspend", true.into());
     assert_eq!(world.pass().await, [STATUS]);
     assert!(world.pass().await.is_empty());
+    // As many as the spec allows, as long as Kafka has not been asked.
+    assert_eq!(world.status().max_replicas, Some(3));
 }
 
 #[tokio::test]

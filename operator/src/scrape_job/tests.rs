@@ -27,7 +27,7 @@ fn defaults() -> Settings {
     ])
 }
 
-fn job(edit: impl FnOnce(String) -> String) -> ScrapeJob {
+pub(crate) fn job(edit: impl FnOnce(String) -> String) -> ScrapeJob {
     let yaml = edit(EXAMPLE.split("\n---\n").next().unwrap().to_owned());
     let mut job: ScrapeJob = serde_yaml::from_str(&yaml).unwrap();
     job.metadata.namespace = Some("shop".to_owned());

@@ -8,9 +8,10 @@ use k8s_openapi::{
         core::v1::{
             Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EnvVar, EnvVarSource,
             HTTPGetAction, KeyToPath, LocalObjectReference, ObjectFieldSelector, PodSecurityContext, PodSpec,
-            PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile, SecurityContext, Volume,
-            VolumeMount,
+            PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile, SecurityContext,
+            TopologySpreadConstraint, Volume, VolumeMount,
         },
+        policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec},
     },
     apimachinery::pkg::{
         api::resource::Quantity, apis::meta::v1::LabelSelector, apis::meta::v1::ObjectMeta,
@@ -60,6 +61,25 @@ pub(super) fn deployment(
     }
 }
 
+/// Lets one pod of a worker after the other go when nodes are drained. All at once would stop the work, and each pod that
+/// comes back is a rebalance.
+pub(super) fn budget(declared: &Declared<'_>, worker: &Worker<'_>) -> PodDisruptionBudget {
+    PodDisruptionBudget {
+        metadata: declared.parent.metadata(worker.name.clone(), worker.component),
+        spec: Some(PodDisruptionBudgetSpec {
+            max_unavailable: Some(IntOrString::Int(1)),
+            selector: Some(LabelSelector {
+                match_labels: Some(selector(declared.parent, worker.component)),
+                ..LabelSelector::default()
+            }),
+            // What does not work is in nobody's way.
+            unhealthy_pod_eviction_policy: Some("AlwaysAllow".to_owned()),
+            ..PodDisruptionBudgetSpec::default()
+        }),
+        ..PodDisruptionBudget::default()
+    }
+}
+
 /// The pod template of a worker that reads this ConfigMap.
 pub(super) fn template(
     settings: &Settings,
@@ -72,7 +92,7 @@ pub(super) fn template(
             labels: parent.metadata(String::new(), worker.component).labels,
             ..ObjectMeta::default()
         }),
-        spec: Some(pod(settings, worker, config_map)),
+        spec: Some(pod(settings, parent, worker, config_map)),
     }
 }
 
@@ -85,8 +105,9 @@ pub(super) fn selector(parent: &Parent, component: &str) -> BTreeMap<String, Str
     ])
 }
 
-fn pod(settings: &Settings, worker: &Worker<'_>, config_map: &str) -> PodSpec {
+fn pod(settings: &Settings, parent: &Parent, worker: &Worker<'_>, config_map: &str) -> PodSpec {
     PodSpec {
+        topology_spread_constraints: worker.replicas.is_none().then(|| vec![spread(parent, worker)]),
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
         termination_grace_period_seconds: Some(GRACE_SECONDS),
@@ -116,6 +137,20 @@ fn pod(settings: &Settings, worker: &Worker<'_>, config_map: &str) -> PodSpec {
             ..Volume::default()
         }]),
         ..PodSpec::default()
+    }
+}
+
+/// Where there are several nodes, the end of one is not the end of all workers.
+fn spread(parent: &Parent, worker: &Worker<'_>) -> TopologySpreadConstraint {
+    TopologySpreadConstraint {
+        max_skew: 1,
+        topology_key: "kubernetes.io/hostname".to_owned(),
+        when_unsatisfiable: "ScheduleAnyway".to_owned(),
+        label_selector: Some(LabelSelector {
+            match_labels: Some(selector(parent, worker.component)),
+            ..LabelSelector::default()
+        }),
+        ..TopologySpreadConstraint::default()
     }
 }
 

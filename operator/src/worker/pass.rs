@@ -138,16 +138,28 @@ where
             },
         );
         if let Some(config_map) = &revision.config_map {
-            self.settle(config_map).await?;
+            self.settle(config_map, None).await?;
         }
         for deployment in &revision.deployments {
-            self.settle(deployment).await?;
+            let is_scaled = deployment
+                .spec
+                .as_ref()
+                .is_some_and(|spec| spec.replicas.is_none());
+            let least = self
+                .most
+                .map_or(self.crew.least, |most| most.min(self.crew.least));
+            // One is what the API server fills in.
+            self.settle(deployment, Some(least).filter(|least| is_scaled && *least != 1))
+                .await?;
+        }
+        for budget in &revision.budgets {
+            self.settle(budget, None).await?;
         }
         self.sweep(&revision).await
     }
 
-    async fn settle<C: apply::Child>(&mut self, child: &C) -> Result<(), Error> {
-        let settled = apply::settle(self.context, self.object, child).await?;
+    async fn settle<C: apply::Child>(&mut self, child: &C, first: Option<i32>) -> Result<(), Error> {
+        let settled = apply::settle(self.context, self.object, child, first).await?;
         self.again |= settled == apply::Settled::Later;
         Ok(())
     }

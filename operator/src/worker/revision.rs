@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{ConfigMap, PodTemplateSpec},
+    policy::v1::PodDisruptionBudget,
 };
 use kube::ResourceExt;
 
@@ -27,6 +28,8 @@ pub struct Revision {
     /// None: it is there already, since what it holds was read from it.
     pub config_map: Option<ConfigMap>,
     pub deployments: Vec<Deployment>,
+    /// Of each Deployment that is scaled.
+    pub budgets: Vec<PodDisruptionBudget>,
 }
 
 impl Revision {
@@ -58,8 +61,11 @@ impl Revision {
             let template = templates.remove(&worker.name).unwrap_or_default();
             drift::stamp(deployment::deployment(declared, worker, template))
         });
+        let scaled = declared.workers.iter().filter(|worker| worker.replicas.is_none());
+        let budgets = scaled.map(|worker| drift::stamp(deployment::budget(declared, worker)));
         Self {
             deployments: deployments.collect(),
+            budgets: budgets.collect(),
             config_map: Some(drift::stamp(config_map)),
             hash,
         }
@@ -82,6 +88,7 @@ impl Revision {
             hash: hash.to_owned(),
             config_map: None,
             deployments: deployments.collect::<Option<_>>()?,
+            budgets: self.budgets.clone(),
         })
     }
 }

@@ -1,7 +1,7 @@
 //! Revisions, rollouts and health, case by case.
 
 use clap::Parser;
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::{core::v1::ConfigMap, policy::v1::PodDisruptionBudget};
 use naru_api::condition::reason;
 use serde_json::json;
 
@@ -57,9 +57,13 @@ pub(crate) fn example() -> Deployment {
 }
 
 /// All children of a resource, as they are applied.
-pub(crate) fn examples() -> (ConfigMap, Vec<Deployment>) {
-    let revision = revision("naru/workers:1", "{}");
-    (revision.config_map.unwrap(), revision.deployments)
+pub(crate) fn examples() -> (ConfigMap, Vec<Deployment>, PodDisruptionBudget) {
+    let mut revision = revision("naru/workers:1", "{}");
+    (
+        revision.config_map.unwrap(),
+        revision.deployments,
+        revision.budgets.remove(0),
+    )
 }
 
 /// A Deployment as it is after its controller has seen it.
@@ -105,6 +109,27 @@ fn a_revision_changes_with_the_document_and_the_image_and_its_config_map_says_so
     }
     assert_ne!(one.hash, revision("naru/workers:2", "{}").hash);
     assert_ne!(one.hash, revision("naru/workers:1", "{\"a\":1}").hash);
+}
+
+#[test]
+fn workers_that_are_scaled_go_one_by_one_and_lie_on_several_nodes() {
+    let revision = revision("naru/workers:1", "{}");
+    let names: Vec<_> = revision.budgets.iter().map(ResourceExt::name_any).collect();
+    // One planner could never go.
+    assert_eq!(names, ["items-fetcher"]);
+    let budget = revision.budgets[0].spec.clone().unwrap();
+    assert_eq!(json!(budget.max_unavailable), json!(1));
+    assert_eq!(budget.min_available, None);
+    let fetchers = revision.deployments[1].spec.clone().unwrap();
+    assert_eq!(budget.selector.as_ref(), Some(&fetchers.selector));
+    let spread = fetchers
+        .template
+        .spec
+        .unwrap()
+        .topology_spread_constraints
+        .unwrap();
+    assert_eq!(spread[0].label_selector, Some(fetchers.selector));
+    assert_eq!(spread[0].when_unsatisfiable, "ScheduleAnyway");
 }
 
 #[test]

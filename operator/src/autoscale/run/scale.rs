@@ -18,12 +18,10 @@ use tokio::time::timeout;
 use super::Target;
 use crate::{
     autoscale::{Decision, History, Lag, Observation, decide},
-    controller::Context,
+    controller::{Context, apply::AUTOSCALER},
     worker,
 };
 
-/// Reconcilers leave `spec.replicas` out of what they apply, so that it is this manager's alone.
-const FIELD_MANAGER: &str = "naru/autoscaler";
 /// Deadline of one request.
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -72,7 +70,7 @@ pub(super) async fn scale(
                 spec: Some(ScaleSpec { replicas: Some(to) }),
                 status: None,
             };
-            let (parameters, patch) = (PatchParams::apply(FIELD_MANAGER).force(), Patch::Apply(&scale));
+            let (parameters, patch) = (PatchParams::apply(AUTOSCALER).force(), Patch::Apply(&scale));
             let deployments = deployments(&context.client, target);
             let patched = within(deployments.patch_scale(deployment, &parameters, &patch)).await;
             patched.map_err(|problem| problem.doing(format!("scale Deployment {deployment:?}")))?;

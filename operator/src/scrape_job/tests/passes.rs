@@ -158,3 +158,13 @@ async fn an_edit_that_makes_an_incompatible_schema_is_told_and_changes_no_worker
         before.spec.unwrap().template
     );
 }
+
+#[tokio::test]
+async fn a_job_that_was_created_suspended_says_how_many_fetchers_it_may_have() {
+    let world = World::new().await;
+    world.edit(|spec| spec["suspend"] = true.into());
+    assert_eq!(world.pass().await, ["PATCH scrapejobs/joongna/status"]);
+    let job: ScrapeJob = world.api.object(JOB);
+    let most = super::super::most_fetchers(&job.spec);
+    assert_eq!(job.status.unwrap().max_replicas, Some(most));
+}
