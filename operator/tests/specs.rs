@@ -26,7 +26,6 @@ mod unreadable;
 mod wrong;
 
 use clap::Parser;
-use kube::core::CustomResourceExt;
 use naru_api::{FilteredSum, ScrapeJob, SinkConnector};
 use naru_operator::{filtered_sum, scrape_job, settings::Settings, sink_connector};
 use serde_json::Value;
@@ -39,11 +38,7 @@ const KINDS: [&str; 4] = [
 ];
 
 fn schema(kind: &str) -> Value {
-    admission::schema(&match kind {
-        "ScrapeJob" => ScrapeJob::crd(),
-        "FilteredSum" => FilteredSum::crd(),
-        _ => SinkConnector::crd(),
-    })
+    admission::schema_of(kind.split(' ').next().unwrap_or(kind))
 }
 
 fn settings() -> Settings {

@@ -24,6 +24,8 @@ mod scaling;
 mod scrape_job;
 mod sink_connector;
 
+use std::collections::BTreeMap;
+
 pub use condition::Condition;
 pub use deletion::{ConnectorDeletionPolicy, DeletionPolicy};
 pub use duration::Duration;
@@ -31,7 +33,9 @@ pub use endpoints::{ConnectEndpoint, KafkaEndpoint, RegistryEndpoint};
 pub use filtered_sum::{
     FilteredSum, FilteredSumInput, FilteredSumOutput, FilteredSumSpec, FilteredSumStatus, Sum,
 };
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+};
 use kube::CustomResourceExt;
 pub use naru_rules::extract::{Field, FieldType, Source as FieldSource};
 pub use rollout::Rollout;
@@ -64,6 +68,31 @@ pub fn definitions() -> [(&'static str, CustomResourceDefinition); 3] {
         ("sinkconnectors.yaml", SinkConnector::crd()),
         ("filteredsums.yaml", FilteredSum::crd()),
     ]
+    .map(|(file, mut definition)| {
+        let versions = definition.spec.versions.iter_mut();
+        let schemas = versions.filter_map(|version| version.schema.as_mut()?.open_api_v3_schema.as_mut());
+        schemas.for_each(without_null);
+        (file, definition)
+    })
+}
+
+/// The API server drops a null where a field is not nullable, as if nothing was said. Else `kafka: null` would be a
+/// `kafka` to rules, which would refuse it for what it does not hold.
+fn without_null(schema: &mut JSONSchemaProps) {
+    schema.nullable = None;
+    schema
+        .properties
+        .iter_mut()
+        .flat_map(BTreeMap::values_mut)
+        .for_each(without_null);
+    match &mut schema.items {
+        Some(JSONSchemaPropsOrArray::Schema(items)) => without_null(items),
+        Some(JSONSchemaPropsOrArray::Schemas(items)) => items.iter_mut().for_each(without_null),
+        None => {}
+    }
+    if let Some(JSONSchemaPropsOrBool::Schema(values)) = &mut schema.additional_properties {
+        without_null(values);
+    }
 }
 
 /// The generated files: path from the root of the repository, and content. Each definition is there twice, for

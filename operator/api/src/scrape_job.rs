@@ -170,7 +170,8 @@ impl JsonSchema for Start {
 pub struct Head {
     /// A list of pages that the site publishes.
     pub sitemap: Sitemap,
-    /// Time between two looks.
+    /// Time between two looks. A tenth of the job's limits is for them: where pages are asked for every 30 s at most, be
+    /// it by `politeness` or by a `Crawl-delay` of robots.txt, there is a look every 300 s at most.
     #[serde(default = "Head::default_every")]
     #[x_kube(validation = between("1s", "24h"))]
     pub every: Duration,

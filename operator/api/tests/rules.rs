@@ -17,10 +17,9 @@ mod examples;
 
 use std::collections::BTreeSet;
 
-use admission::{admit, rules, schema};
+use admission::{admit, rules};
 use examples::{example, with};
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::core::{CustomResourceExt, cel};
+use kube::core::cel;
 use naru_api::{ConnectorDeletionPolicy, DeletionPolicy, FilteredSum, ScrapeJob, SinkConnector};
 use serde_json::{Value, json};
 
@@ -153,12 +152,7 @@ const ON_UPDATE: &[Rule] = &[
 ];
 
 fn schema_of(kind: &str) -> Value {
-    let definition: CustomResourceDefinition = match kind {
-        "ScrapeJob" => ScrapeJob::crd(),
-        "FilteredSum" => FilteredSum::crd(),
-        _ => SinkConnector::crd(),
-    };
-    schema(&definition)
+    admission::schema_of(if kind == ANY { "SinkConnector" } else { kind })
 }
 
 /// Panics unless the answer to each row is as the table says; returns the rules that have refused something.
@@ -238,6 +232,43 @@ fn an_optional_part_that_is_fixed_can_be_neither_added_nor_removed() {
             assert!(refusals[0].what.contains(message), "{kind} {place}: {refusals:?}");
         }
     }
+}
+
+#[test]
+fn a_null_is_as_if_nothing_was_said() {
+    for (kind, place) in [
+        ("ScrapeJob", "spec.kafka"),
+        ("ScrapeJob", "spec.registry"),
+        ("ScrapeJob", "spec.scaling"),
+        ("ScrapeJob", "spec.scaling.lagPerReplica"),
+        ("ScrapeJob", "spec.extract.fields[0].from[0].css"),
+        ("FilteredSum", "spec.filter"),
+        ("FilteredSum", "spec.kafka"),
+        ("SinkConnector", "spec.class"),
+        ("SinkConnector", "spec.connect"),
+        ("SinkConnector", "spec.config"),
+        (ANY, "spec.mysql"),
+        (ANY, "spec.configSecrets"),
+    ] {
+        let (schema, null, nothing) = (
+            schema_of(kind),
+            with(example(kind), place, "null"),
+            with(example(kind), place, ""),
+        );
+        let stored = admit(&schema, &null, None);
+        assert_eq!(stored, admit(&schema, &nothing, None), "{kind} {place}");
+        assert!(stored.is_ok(), "{kind} {place}: {stored:?}");
+        // Nor is it a change of what cannot be changed.
+        let changed = admit(&schema, &null, Some(&stored.unwrap()));
+        assert!(changed.is_ok(), "{kind} {place}: {changed:?}");
+    }
+}
+
+#[test]
+fn a_null_where_something_is_needed_is_told_as_missing() {
+    let null = with(example("SinkConnector"), "spec.mysql.url", "null");
+    let refusals = admit(&schema_of("SinkConnector"), &null, None).unwrap_err();
+    assert_eq!(refusals[0].message(), "spec.mysql.url: Required value");
 }
 
 #[test]

@@ -30,8 +30,15 @@ impl Refusal {
     }
 }
 
+/// The schema of a kind as it is installed.
+pub fn schema_of(kind: &str) -> Value {
+    let mut definitions = naru_api::definitions().into_iter();
+    let found = definitions.find(|(_, definition)| definition.spec.names.kind == kind);
+    schema(&found.unwrap().1)
+}
+
 /// The schema of a definition's one version.
-pub fn schema(definition: &CustomResourceDefinition) -> Value {
+fn schema(definition: &CustomResourceDefinition) -> Value {
     let validation = definition.spec.versions[0].schema.as_ref().unwrap();
     serde_json::to_value(validation.open_api_v3_schema.as_ref().unwrap()).unwrap()
 }
@@ -43,7 +50,9 @@ pub fn admit(schema: &Value, object: &Value, old: Option<&Value>) -> Result<Valu
     if !refusals.is_empty() {
         return Err(refusals);
     }
-    let object = cel::apply_defaults(schema, object);
+    let mut object = object.clone();
+    schema::drop_nulls(schema, &mut object);
+    let object = cel::apply_defaults(schema, &object);
     schema::validate(schema, &object, "", &mut refusals);
     // As the API server, which looks at rules only where the schema is content.
     if refusals.is_empty() {

@@ -61,6 +61,26 @@ pub(super) fn unknown_fields(schema: &Value, value: &Value, path: &str, refusals
     }
 }
 
+/// Drops the nulls of fields that are not nullable, as the API server does before it fills in defaults.
+pub(super) fn drop_nulls(schema: &Value, value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            let kept = |name: &String, value: &mut Value| {
+                let field = &schema["properties"][name];
+                !value.is_null() || field.is_null() || field["nullable"] == true
+            };
+            fields.retain(kept);
+            for (name, value) in fields {
+                drop_nulls(&schema["properties"][name], value);
+            }
+        }
+        Value::Array(items) => items
+            .iter_mut()
+            .for_each(|item| drop_nulls(&schema["items"], item)),
+        _ => {}
+    }
+}
+
 /// Compares a value with its schema.
 pub(super) fn validate(schema: &Value, value: &Value, path: &str, refusals: &mut Vec<Refusal>) {
     if value.is_null() && schema["nullable"] == true {
