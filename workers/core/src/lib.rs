@@ -15,5 +15,6 @@
 
 pub mod avro;
 pub mod backoff;
+pub mod drain;
 pub mod kafka;
 pub mod run;

@@ -24,8 +24,12 @@ use tracing::{error, info};
 pub use context::{Context, Metrics, Session};
 pub use health::Health;
 
-/// Time that a worker is given to end after SIGTERM; Kubernetes kills after 30 s.
+use crate::drain::{self, Drain};
+
+/// Time that a worker is given to end after SIGTERM, which is more than it needs ([`drain::WITHIN`]); Kubernetes kills
+/// after 30 s.
 const GRACE: Duration = Duration::from_secs(25);
+const _: () = assert!(drain::WITHIN.as_secs() < GRACE.as_secs());
 
 /// Command line of every worker.
 #[derive(Clone, Debug, clap::Args)]
@@ -154,7 +158,7 @@ where
     let mut terminate = signal(SignalKind::terminate()).context(StartSnafu)?;
     let mut interrupt = signal(SignalKind::interrupt()).context(StartSnafu)?;
     let (ended, mut end) = oneshot::channel();
-    let stop = context.stop.clone();
+    let (drain, stop) = (context.drain.clone(), context.stop.clone());
     std::thread::Builder::new()
         .name("worker".to_owned())
         .spawn(move || {
@@ -164,8 +168,8 @@ where
         .context(StartSnafu)?;
     let ended = tokio::select! {
         ended = &mut end => ended,
-        _ = terminate.recv() => stopping(&stop, "SIGTERM", &mut end).await?,
-        _ = interrupt.recv() => stopping(&stop, "SIGINT", &mut end).await?,
+        _ = terminate.recv() => stopping(&drain, &stop, "SIGTERM", &mut end).await?,
+        _ = interrupt.recv() => stopping(&drain, &stop, "SIGINT", &mut end).await?,
     };
     match ended {
         Ok(Ok(())) => Ok(()),
@@ -175,11 +179,13 @@ where
 }
 
 async fn stopping<T>(
+    drain: &Drain,
     stop: &tokio_util::sync::CancellationToken,
     signal: &str,
     end: &mut oneshot::Receiver<T>,
 ) -> Result<Result<T, oneshot::error::RecvError>, Error> {
     info!(signal, "stopping");
+    drain.begin(drain::WITHIN);
     stop.cancel();
     tokio::time::timeout(GRACE, end).await.map_err(|_| Error::Slow)
 }

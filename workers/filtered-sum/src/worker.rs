@@ -94,13 +94,14 @@ impl<'a> Worker<'a> {
             .context(StoppingSnafu)??;
         // Before anything is read: it ends the transaction that a killed predecessor may have left open.
         let transactional_id = format!("{}.{}", config.group, context.instance);
-        let producer = TransactionalProducer::open(&config.kafka, &transactional_id)?;
+        let producer = TransactionalProducer::open(&config.kafka, &transactional_id)?.until(&context.drain);
         let consumer = GroupConsumer::join(
             &config.kafka,
             &config.group,
             &context.instance,
             &config.input_topic,
-        )?;
+        )?
+        .until(&context.drain);
         let output = Output {
             kafka: config.kafka.clone(),
             topic: config.output_topic.clone(),

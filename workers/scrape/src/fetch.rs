@@ -64,8 +64,9 @@ fn session(
         .waiting_for("Kafka to assign partitions of the frontier");
     let frontier = &config.frontier;
     let transactional_id = format!("{}.{}", frontier.group, context.instance);
-    let producer = TransactionalProducer::open(&config.kafka, &transactional_id)?;
-    let consumer = GroupConsumer::join(&config.kafka, &frontier.group, &context.instance, &frontier.topic)?;
+    let producer = TransactionalProducer::open(&config.kafka, &transactional_id)?.until(&context.drain);
+    let consumer = GroupConsumer::join(&config.kafka, &frontier.group, &context.instance, &frontier.topic)?
+        .until(&context.drain);
     let robots = job.template.site("/robots.txt");
     let site = polite::Site::new(&config.politeness, client.clone(), robots, context.health.clone());
     let retry = config.retry.clone();

@@ -51,8 +51,9 @@ pub fn run(config: &ScrapeWorker, context: &Context) -> Result<(), Error> {
             .health
             .waiting_for("Kafka to take over from a planner before this one");
         let transactional_id = format!("{}.planner", config.frontier.group);
-        let producer =
-            TransactionalProducer::open(&config.kafka, &transactional_id).map_err(Error::of_planner)?;
+        let producer = TransactionalProducer::open(&config.kafka, &transactional_id)
+            .map_err(Error::of_planner)?
+            .until(&context.drain);
         let position = head_topic::position(config, context)?;
         info!(job = config.job, ?position, "planning");
         let robots = job.robots.clone();

@@ -9,10 +9,10 @@
 //! Partitions are assigned with explicit offsets: those of the last committed transaction, which arrive together
 //! with the metadata that was committed beside them.
 
+mod closing;
 mod rebalance;
 
 use std::cell::{Cell, RefCell};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use naru_contract::Kafka;
@@ -20,14 +20,15 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMe
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::{Offset, TopicPartitionList};
-use snafu::{ResultExt, Snafu};
+use snafu::{ResultExt, Snafu, ensure};
 use tracing::{debug, info, warn};
 
 use super::{config, topic};
+use crate::drain::{Drain, LEAVE, Step};
+use closing::Closing;
 use rebalance::{Rebalance, Rebalances};
 
 const ASK: Duration = Duration::from_secs(10);
-const CLOSE: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Snafu)]
 pub enum Error {
@@ -58,6 +59,8 @@ pub enum Error {
     Replaced { group: String, instance: String },
     #[snafu(display("unable to consume topic {topic:?}"))]
     Consume { source: KafkaError, topic: String },
+    #[snafu(display("the worker is to stop"))]
+    Stopping,
 }
 
 /// What a call of [`GroupConsumer::poll`] brought.
@@ -96,8 +99,7 @@ pub struct Revoked {
 
 /// A member of a consumer group that reads one topic.
 pub struct GroupConsumer {
-    /// Shared with nobody, but it can be forgotten this way when it does not close.
-    consumer: Arc<BaseConsumer<Rebalances>>,
+    consumer: Closing,
     group: String,
     instance: String,
     topic: String,
@@ -115,7 +117,7 @@ impl GroupConsumer {
             .context(JoinSnafu { group })?;
         consumer.subscribe(&[topic]).context(JoinSnafu { group })?;
         Ok(Self {
-            consumer: Arc::new(consumer),
+            consumer: Closing::new(consumer, group),
             group: group.to_owned(),
             instance: instance.to_owned(),
             topic: topic.to_owned(),
@@ -123,6 +125,12 @@ impl GroupConsumer {
             unanswered: Cell::new(false),
             last_error: RefCell::default(),
         })
+    }
+
+    /// The same, whose end takes no longer than that of the process allows.
+    pub fn until(mut self, drain: &Drain) -> Self {
+        self.consumer.drain = drain.clone();
+        self
     }
 
     /// Gives up what was revoked by the last call, then waits for something to happen.
@@ -232,12 +240,15 @@ impl GroupConsumer {
     /// Leaves the group at once, so that others need not wait for the session to time out, and drops all
     /// partitions: commit before. A member that only closes keeps its place for a restart.
     pub fn leave(self, within: Duration) {
-        let deadline = Instant::now() + within;
+        let deadline = self.consumer.drain.deadline(Step {
+            longest: within,
+            ..LEAVE
+        });
         self.consumer.unsubscribe();
         // Librdkafka leaves once the revocation that follows is answered, but tells nobody: ask the broker.
-        while Instant::now() < deadline {
+        while !deadline.is_over() {
             match self.poll(Duration::from_millis(20)) {
-                Ok(Event::Idle) if !self.is_listed() => return,
+                Ok(Event::Idle) if !self.is_listed(deadline.left().min(ASK)) => return,
                 Ok(_) => {}
                 Err(error) => {
                     warn!(%error, "unable to leave the group in order");
@@ -248,9 +259,9 @@ impl GroupConsumer {
         warn!(group = %self.group, "the group was not left in time");
     }
 
-    fn is_listed(&self) -> bool {
+    fn is_listed(&self, within: Duration) -> bool {
         self.consumer
-            .fetch_group_list(Some(&self.group), ASK)
+            .fetch_group_list(Some(&self.group), within)
             .map_or(true, |list| {
                 let mut members = list.groups().iter().flat_map(rdkafka::groups::GroupInfo::members);
                 members.any(|member| member.client_id() == self.instance)
@@ -315,7 +326,10 @@ impl GroupConsumer {
             .consumer
             .committed_offsets(asked, ASK)
             .context(CommittedSnafu { group })?;
+        // A Kafka that is slow is not asked on and on by a process that is to end.
+        ensure!(!self.consumer.drain.has_begun(), StoppingSnafu);
         let starts = topic::log_starts(&self.consumer, &self.topic, partitions)?;
+        ensure!(!self.consumer.drain.has_begun(), StoppingSnafu);
         let ends = topic::stable_ends(&self.consumer, &self.topic, partitions)?;
         let mut assigned = Vec::with_capacity(partitions.len());
         for ((&partition, start), end) in partitions.iter().zip(starts).zip(ends) {
@@ -391,25 +405,12 @@ impl GroupConsumer {
 }
 
 impl Drop for GroupConsumer {
-    /// Closes the consumer within a bound: rust-rdkafka's own drop waits for as long as it takes.
+    /// Answers what librdkafka waits for, so that the consumer can close.
     fn drop(&mut self) {
         self.consumer.context().close();
         let _ = self.release();
         if self.unanswered.get() {
             let _ = self.consumer.incremental_assign(&TopicPartitionList::new());
-        }
-        let deadline = Instant::now() + CLOSE;
-        if let Err(error) = self.consumer.close_queue() {
-            debug!(%error, "the consumer is closed already");
-            return;
-        }
-        while !self.consumer.closed() {
-            if Instant::now() > deadline {
-                warn!(group = %self.group, "the consumer did not close in time and is left to itself");
-                std::mem::forget(Arc::clone(&self.consumer));
-                return;
-            }
-            let _ = self.consumer.poll(Duration::from_millis(20));
         }
     }
 }

@@ -17,10 +17,8 @@ use snafu::Snafu;
 use tracing::debug;
 
 use super::{config, topic};
+use crate::drain::{ABORT, COMMIT, Deadline, Drain};
 
-/// Bound on one commit, all retries included: shorter than `max.poll.interval.ms`, because it runs on the polling
-/// thread.
-const COMMIT: Duration = Duration::from_secs(20);
 /// Bound on one call to librdkafka.
 const CALL: Duration = Duration::from_secs(10);
 /// A commit slower than this had trouble with its coordinator.
@@ -65,6 +63,7 @@ pub struct TransactionalProducer {
     transactional_id: String,
     /// Its last commit had trouble: a late answer to it might complete a later transaction of the same epoch.
     suspect: bool,
+    drain: Drain,
 }
 
 impl TransactionalProducer {
@@ -72,13 +71,21 @@ impl TransactionalProducer {
     /// returns. What a predecessor wrote is to be read only afterwards.
     pub fn open(kafka: &Kafka, transactional_id: &str) -> Result<Self, Error> {
         let config = config::transactional(kafka, transactional_id);
-        let producer = open(&config, transactional_id)?;
+        let drain = Drain::default();
+        let producer = open(&config, transactional_id, &drain)?;
         Ok(Self {
             producer,
             config,
             transactional_id: transactional_id.to_owned(),
             suspect: false,
+            drain,
         })
+    }
+
+    /// The same, which takes no longer than the end of the process allows.
+    pub fn until(mut self, drain: &Drain) -> Self {
+        self.drain = drain.clone();
+        self
     }
 
     /// How many partitions `topic` has. From now on records can be produced to all of them: by itself the producer
@@ -94,11 +101,11 @@ impl TransactionalProducer {
         position: Option<Position<'_>>,
     ) -> Result<(), Error> {
         if self.suspect {
-            self.producer = open(&self.config, &self.transactional_id)?;
+            self.producer = open(&self.config, &self.transactional_id, &self.drain)?;
             self.suspect = false;
         }
         let started = Instant::now();
-        let result = self.attempt(records, position, started + COMMIT);
+        let result = self.attempt(records, position, &self.drain.deadline(COMMIT));
         if started.elapsed() > SUSPICIOUS {
             self.suspect = true;
         }
@@ -109,7 +116,7 @@ impl TransactionalProducer {
         &mut self,
         records: impl IntoIterator<Item = Record<'a>>,
         position: Option<Position<'_>>,
-        deadline: Instant,
+        deadline: &Deadline,
     ) -> Result<(), Error> {
         self.producer.context().forget();
         self.call(deadline, "begin", |producer, _| producer.begin_transaction())
@@ -141,7 +148,7 @@ impl TransactionalProducer {
     fn produce<'a>(
         &self,
         records: impl IntoIterator<Item = Record<'a>>,
-        deadline: Instant,
+        deadline: &Deadline,
     ) -> Result<(), Failure> {
         for record in records {
             let mut message = BaseRecord::<[u8], [u8]>::to(record.topic);
@@ -159,9 +166,7 @@ impl TransactionalProducer {
                 message.headers = Some(record.headers.iter().fold(headers, insert));
             }
             while let Err((error, refused)) = self.producer.send(message) {
-                if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull)
-                    || Instant::now() > deadline
-                {
+                if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) || deadline.is_over() {
                     return Err(Failure::Abort(format!(
                         "unable to produce to {:?}: {error}",
                         record.topic
@@ -176,9 +181,9 @@ impl TransactionalProducer {
 
     /// Waits for the delivery of every record. rust-rdkafka's own flush, also that within its commit, takes at
     /// least 100 ms when there is anything left to wait for.
-    fn drain(&self, deadline: Instant) -> Result<(), Failure> {
+    fn drain(&self, deadline: &Deadline) -> Result<(), Failure> {
         while self.producer.in_flight_count() > 0 {
-            if Instant::now() > deadline {
+            if deadline.is_over() {
                 return Err(Failure::OutOfTime(
                     "records were not acknowledged in time".to_owned(),
                 ));
@@ -194,7 +199,7 @@ impl TransactionalProducer {
     /// Calls until it succeeds, as long as librdkafka says that the same call may be repeated.
     fn call(
         &self,
-        deadline: Instant,
+        deadline: &Deadline,
         what: &str,
         call: impl Fn(&BaseProducer<Deliveries>, Duration) -> KafkaResult<()>,
     ) -> Result<(), Failure> {
@@ -203,11 +208,11 @@ impl TransactionalProducer {
 
     fn abort(&mut self, reason: String) -> Error {
         debug!(%reason, "aborting the transaction");
-        let deadline = Instant::now() + COMMIT / 2;
+        let deadline = self.drain.deadline(ABORT);
         // Aborting waits until the delivery reports of dropped messages are served, so somebody must.
         let aborted = std::thread::scope(|scope| {
             let abort = scope.spawn(|| {
-                repeat(deadline, "abort", |timeout| {
+                repeat(&deadline, "abort", |timeout| {
                     self.producer.abort_transaction(timeout)
                 })
             });
@@ -238,14 +243,18 @@ enum Failure {
     Fatal(String),
 }
 
-fn open(config: &ClientConfig, transactional_id: &str) -> Result<BaseProducer<Deliveries>, Error> {
+fn open(
+    config: &ClientConfig,
+    transactional_id: &str,
+    drain: &Drain,
+) -> Result<BaseProducer<Deliveries>, Error> {
     let producer: BaseProducer<Deliveries> =
         config
             .create_with_context(Deliveries::default())
             .map_err(|error| Error::Fatal {
                 reason: format!("unable to create a producer: {error}"),
             })?;
-    match repeat(Instant::now() + COMMIT, "initialise transactions", |timeout| {
+    match repeat(&drain.deadline(COMMIT), "initialise transactions", |timeout| {
         producer.init_transactions(timeout)
     }) {
         Ok(()) => Ok(producer),
@@ -256,13 +265,12 @@ fn open(config: &ClientConfig, transactional_id: &str) -> Result<BaseProducer<De
 }
 
 fn repeat(
-    deadline: Instant,
+    deadline: &Deadline,
     what: &str,
     mut call: impl FnMut(Duration) -> KafkaResult<()>,
 ) -> Result<(), Failure> {
     loop {
-        let remaining = deadline.saturating_duration_since(Instant::now());
-        let error = match call(remaining.clamp(Duration::from_millis(100), CALL)) {
+        let error = match call(deadline.left().clamp(Duration::from_millis(100), CALL)) {
             Ok(()) => return Ok(()),
             Err(error) => error,
         };
@@ -279,7 +287,7 @@ fn repeat(
         if !error.is_retriable() {
             return Err(Failure::Fatal(reason));
         }
-        if Instant::now() >= deadline {
+        if deadline.is_over() {
             return Err(Failure::OutOfTime(reason));
         }
         debug!(%reason, "trying again");

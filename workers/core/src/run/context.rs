@@ -10,6 +10,7 @@ use tracing::warn;
 
 use super::{Health, chain};
 use crate::backoff::Backoff;
+use crate::drain::Drain;
 
 /// A session that worked this long has outlived whatever ended the one before.
 const HEALTHY: Duration = Duration::from_secs(60);
@@ -22,6 +23,8 @@ pub struct Context {
     pub instance: String,
     /// Cancelled when the process is to end.
     pub stop: CancellationToken,
+    /// By when all must have ended, once it is cancelled.
+    pub drain: Drain,
     pub health: Health,
     pub metrics: Metrics,
     /// For what is better awaited; the worker's own thread may `block_on` it.
@@ -40,6 +43,7 @@ impl Context {
         Self {
             instance,
             stop: CancellationToken::new(),
+            drain: Drain::default(),
             health: Health::default(),
             metrics: Metrics::default(),
             runtime,

@@ -107,6 +107,12 @@ mod tests {
     }
 
     #[test]
+    fn the_planner_asks_a_tenth_as_often_as_the_site_lets_the_job_ask() {
+        let share = share(&politeness(2.0, 8), Duration::from_secs(30), PLANNER);
+        assert_eq!(share.interval, Some(Duration::from_secs(300)));
+    }
+
+    #[test]
     fn a_crawl_delay_holds_when_it_is_the_slower_of_the_two() {
         let with = |delay| {
             let share = share(&politeness(2.0, 8), Duration::from_millis(delay), 0.5);
