@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 
 pub use self::workers::{Outside, begin};
-use crate::controller::{Context, Error, report};
+use crate::controller::{Context, Error, error::within, report};
 
 /// How long a deletion waits for what does not let itself be deleted. With the controller's backoff that is about ten
 /// tries.
@@ -59,16 +59,17 @@ where
     let version = object.resource_version();
     let patch = json!({ "metadata": { "finalizers": finalizers, "resourceVersion": version } });
     let name = object.name_any();
-    let patched = Api::<K>::namespaced(context.client.clone(), &object.namespace().unwrap_or_default())
-        .patch(&name, &PatchParams::default(), &Patch::Merge(&patch))
-        .await;
-    match patched {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if !wanted && status.is_not_found() => Ok(()),
-        Err(source) => Err(Error::Kubernetes {
-            doing: format!("write the finalizer of {} {name:?}", K::kind(&())),
-            source,
-        }),
+    let api = Api::<K>::namespaced(context.client.clone(), &object.namespace().unwrap_or_default());
+    let (parameters, patch) = (PatchParams::default(), Patch::Merge(&patch));
+    let patched = within(api.patch(&name, &parameters, &patch), || {
+        format!("write the finalizer of {} {name:?}", K::kind(&()))
+    });
+    match patched.await {
+        Err(Error::Kubernetes {
+            source: kube::Error::Api(status),
+            ..
+        }) if !wanted && status.is_not_found() => Ok(()),
+        patched => patched.map(drop),
     }
 }
 

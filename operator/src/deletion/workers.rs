@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::{Ending, LeftBehind, hold};
-use crate::controller::{Context, Error};
+use crate::controller::{Context, Error, apply::owns, error::within};
 
 /// Of ScrapeJobs and FilteredSums.
 const FINALIZER: &str = "naru.dev/topics";
@@ -58,7 +58,7 @@ where
     let clean_up = async {
         // The finalizer may be older than the policy.
         if deletes {
-            clean_up(context, &outside).await
+            clean_up(context, object, &outside).await
         } else {
             Ok(())
         }
@@ -69,9 +69,12 @@ where
 }
 
 /// Deletes it: first the workers end, then the consumer group goes, then the topics.
-async fn clean_up(context: &Context, outside: &Outside) -> Result<(), Error> {
+async fn clean_up<K>(context: &Context, object: &K, outside: &Outside) -> Result<(), Error>
+where
+    K: Resource<DynamicType = ()>,
+{
     for deployment in &outside.deployments {
-        let left = scale_to_none(context, &outside.namespace, deployment).await?;
+        let left = scale_to_none(context, object, &outside.namespace, deployment).await?;
         if left > 0 {
             return Err(waits(format!(
                 "Deployment {deployment:?} has {left} workers which must end before their topics can go"
@@ -103,21 +106,23 @@ fn waits(message: String) -> Error {
     Error::dependency(reason::TOPICS_NOT_DELETED, message)
 }
 
-/// Workers that are still there of a Deployment which is to have none.
-async fn scale_to_none(context: &Context, namespace: &str, name: &str) -> Result<i32, Error> {
+/// Workers that are still there of the Deployment of this name, which is to have none. One that belongs to somebody else
+/// has none of ours, and stays as it is.
+async fn scale_to_none<K>(context: &Context, object: &K, namespace: &str, name: &str) -> Result<i32, Error>
+where
+    K: Resource<DynamicType = ()>,
+{
     let api = Api::<Deployment>::namespaced(context.client.clone(), namespace);
-    let none = json!({ "spec": { "replicas": 0 } });
-    match api
-        .patch_scale(name, &PatchParams::default(), &Patch::Merge(&none))
-        .await
-    {
-        Ok(scale) => Ok(scale.status.map_or(0, |status| status.replicas)),
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(0),
-        Err(source) => Err(Error::Kubernetes {
-            doing: format!("end the workers of Deployment {name:?}"),
-            source,
-        }),
+    // Asked for anew: nothing but this may be behind when the topics go.
+    let found = within(api.get_opt(name), || format!("read Deployment {name:?}")).await?;
+    if !found.is_some_and(|found| owns(object, &found)) {
+        return Ok(0);
     }
+    let parameters = PatchParams::default();
+    let none = Patch::Merge(json!({ "spec": { "replicas": 0 } }));
+    let doing = || format!("end the workers of Deployment {name:?}");
+    let scale = within(api.patch_scale(name, &parameters, &none), doing).await?;
+    Ok(scale.status.map_or(0, |status| status.replicas))
 }
 
 #[cfg(test)]
@@ -142,7 +147,7 @@ mod tests {
         serde_json::from_value(json!({
             "apiVersion": "naru.dev/v1alpha1", "kind": "FilteredSum",
             "metadata": {
-                "name": "sales", "namespace": "shop", "generation": 1, "resourceVersion": "7",
+                "name": "sales", "namespace": "shop", "uid": "0001", "generation": 1, "resourceVersion": "7",
                 "finalizers": finalizers, "deletionTimestamp": deleted,
             },
             "spec": {
@@ -179,6 +184,18 @@ mod tests {
             "spec": { "replicas": 0 }, "status": { "replicas": replicas } })
     }
 
+    /// A Deployment that the resource with this uid controls.
+    fn workers(owner: &str) -> Value {
+        let owner = json!({ "apiVersion": "naru.dev/v1alpha1", "kind": "FilteredSum", "name": "sales", "uid": owner,
+            "controller": true });
+        json!({ "metadata": { "name": "sales-sum", "namespace": "shop", "ownerReferences": [owner] } })
+    }
+
+    fn missing() -> Value {
+        json!({ "kind": "Status", "code": 404, "reason": "NotFound" })
+    }
+
+    const WORKERS: &str = "/apis/apps/v1/namespaces/shop/deployments/sales-sum";
     const SUM: &str = "/apis/naru.dev/v1alpha1/namespaces/shop/filteredsums/sales";
     const SCALE: &str = "/apis/apps/v1/namespaces/shop/deployments/sales-sum/scale";
 
@@ -234,6 +251,8 @@ mod tests {
         let work = tokio::spawn(async move {
             begin(&context, "FilteredSum", &sum, DeletionPolicy::Delete, outside()).await
         });
+        let (line, _) = answer(&mut server, 200, &workers("0001")).await;
+        assert_eq!(line, format!("GET {WORKERS}"));
         let (line, body) = answer(&mut server, 200, &scale(2)).await;
         assert_eq!(
             (line, &body["spec"]["replicas"]),
@@ -244,6 +263,18 @@ mod tests {
         };
         assert_eq!(error.reason(), reason::TOPICS_NOT_DELETED);
         assert!(error.sentence().contains("2 workers"), "{}", error.sentence());
+    }
+
+    #[tokio::test]
+    async fn a_deployment_of_somebody_else_is_not_ended_with_the_workers() {
+        let (context, mut server) = context();
+        let sum = sum(&[FINALIZER], Some(&jiff::Timestamp::now().to_string()));
+        // Of a resource of the same name that was there before, and of nobody.
+        for theirs in [workers("0000"), json!({ "metadata": { "name": "sales-sum" } })] {
+            let left = scale_to_none(&context, &sum, "shop", "sales-sum");
+            let (left, (line, _)) = tokio::join!(left, answer(&mut server, 200, &theirs));
+            assert_eq!((left.unwrap(), line), (0, format!("GET {WORKERS}")));
+        }
     }
 
     #[tokio::test]
@@ -260,13 +291,8 @@ mod tests {
             )
             .await
         });
-        let (line, _) = answer(
-            &mut server,
-            404,
-            &json!({ "kind": "Status", "code": 404, "reason": "NotFound" }),
-        )
-        .await;
-        assert_eq!(line, format!("PATCH {SCALE}"));
+        let (line, _) = answer(&mut server, 404, &missing()).await;
+        assert_eq!(line, format!("GET {WORKERS}"));
         let (line, event) = answer(&mut server, 200, &json!({})).await;
         assert!(line.ends_with("/events"), "{line}");
         assert_eq!(event["reason"], "TopicsLeftBehind");
