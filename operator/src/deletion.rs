@@ -3,9 +3,12 @@
 
 mod workers;
 
-use std::{fmt::Debug, time::Duration};
+use std::{
+    fmt::Debug,
+    time::{Duration, Instant},
+};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use kube::{
     Api, Resource, ResourceExt,
     api::{Patch, PatchParams},
@@ -21,7 +24,7 @@ use crate::controller::{Context, Error, error::within, report};
 
 /// How long a deletion waits for what does not let itself be deleted. With the controller's backoff that is about ten
 /// tries.
-const PATIENCE: SignedDuration = SignedDuration::from_mins(5);
+const PATIENCE: Duration = Duration::from_secs(300);
 /// Longest time of one try.
 const TRY: Duration = Duration::from_secs(25);
 
@@ -94,7 +97,10 @@ where
     });
     if let Err(error) = cleaned {
         let deleted = object.meta().deletion_timestamp.as_ref().map(|time| time.0);
-        if !is_forced(object) && !out_of_patience(deleted, Timestamp::now()) {
+        let waited = deleted.and_then(|deleted| Timestamp::now().duration_since(deleted).try_into().ok());
+        let (key, version) = (report::key(kind, object), report::version(object));
+        let tried = context.failures.failing_for(&key, &version, Instant::now());
+        if !is_forced(object) && !out_of_patience(waited, tried) {
             return Ok(Ending::Waits(error));
         }
         leave_behind(context, kind, object, &left, &error).await;
@@ -110,9 +116,12 @@ fn is_forced<K: Resource>(object: &K) -> bool {
     value.is_some_and(|value| value == "true")
 }
 
-/// Whether a deletion has waited long enough. Pure.
-fn out_of_patience(deleted: Option<Timestamp>, now: Timestamp) -> bool {
-    deleted.is_some_and(|deleted| now.duration_since(deleted) > PATIENCE)
+/// Whether a deletion has waited and was tried for long enough: an operator that was away begins with the first try.
+/// Pure.
+fn out_of_patience(waited: Option<Duration>, tried: Option<Duration>) -> bool {
+    [waited, tried]
+        .iter()
+        .all(|time| time.is_some_and(|time| time > PATIENCE))
 }
 
 /// People are told what they may have to delete. In the log too: in a namespace that is being deleted nobody may
@@ -153,6 +162,18 @@ pub(crate) async fn tell<K: Resource<DynamicType = ()>>(
     }
 }
 
+/// For tests: the end of this resource was tried in vain for longer than anybody waits.
+#[cfg(test)]
+pub(crate) fn tried_for_long<K: Resource<DynamicType = ()>>(
+    context: &Context,
+    kind: &'static str,
+    object: &K,
+) {
+    let first = Instant::now() - PATIENCE - Duration::from_secs(1);
+    let (key, version) = (report::key(kind, object), report::version(object));
+    context.failures.failed(key, version, first);
+}
+
 #[cfg(test)]
 mod tests {
     use k8s_openapi::api::core::v1::ConfigMap;
@@ -160,12 +181,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_deletion_is_patient_for_five_minutes() {
-        let deleted: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
-        let after = |seconds| deleted + SignedDuration::from_secs(seconds);
-        assert!(!out_of_patience(None, deleted));
-        assert!(!out_of_patience(Some(deleted), after(299)));
-        assert!(out_of_patience(Some(deleted), after(301)));
+    fn a_deletion_is_patient_for_five_minutes_of_tries() {
+        let (short, long) = (Duration::from_secs(299), Duration::from_secs(301));
+        assert!(out_of_patience(Some(long), Some(long)));
+        for (waited, tried) in [(long, Some(short)), (short, Some(long)), (long, None)] {
+            assert!(!out_of_patience(Some(waited), tried), "{waited:?} {tried:?}");
+        }
+        assert!(!out_of_patience(None, Some(long)));
     }
 
     #[test]

@@ -10,6 +10,8 @@ use std::{
 const FIRST: Duration = Duration::from_secs(1);
 /// The longest delay.
 const LONGEST: Duration = Duration::from_secs(60);
+/// What was not tried for so long after it was due is gone.
+const FORGET: Duration = Duration::from_secs(600);
 
 /// Consecutive failures by resource. kube's error policy is told of failures only, so successes are told here.
 #[derive(Debug, Default)]
@@ -25,6 +27,8 @@ pub type Version = (Option<String>, Option<i64>);
 struct Failing {
     version: Version,
     times: u32,
+    /// The first of these failures.
+    since: Instant,
     /// When it is to be tried again.
     due: Instant,
 }
@@ -42,16 +46,26 @@ impl Failures {
             return (before.times, before.due - now);
         }
         let times = before.map_or(0, |before| before.times).saturating_add(1);
+        let since = before.map_or(now, |before| before.since);
         let delay = delay(times).mul_f64(rand::random_range(0.75..1.25));
+        failing.retain(|_, old| now.saturating_duration_since(old.due) < FORGET);
         failing.insert(
             key,
             Failing {
                 version,
                 times,
+                since,
                 due: now + delay,
             },
         );
         (times, delay)
+    }
+
+    /// For how long all passes over the resource have failed. None: the last one did not.
+    pub fn failing_for(&self, key: &Key, version: &Version, now: Instant) -> Option<Duration> {
+        let failing = self.failing();
+        let failing = failing.get(key).filter(|failing| failing.version == *version)?;
+        Some(now.saturating_duration_since(failing.since))
     }
 
     /// Forgets the failures of a resource: it is well, or gone.
@@ -109,6 +123,35 @@ mod tests {
         let (times, rest) = failures.failed(key(), version(1), start + first / 2);
         assert_eq!((times, rest), (1, first - first / 2));
         assert_eq!(failures.failed(key(), version(1), start + first).0, 2);
+    }
+
+    #[test]
+    fn the_time_of_failures_begins_with_the_first_one() {
+        let failures = Failures::default();
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        assert_eq!(failures.failing_for(&key(), &version(1), start), None);
+        for second in [0, 10, 100] {
+            failures.failed(key(), version(1), after(second));
+        }
+        let failing_for = |generation| failures.failing_for(&key(), &version(generation), after(110));
+        assert_eq!(failing_for(1), Some(Duration::from_secs(110)));
+        assert_eq!(failing_for(2), None);
+        failures.failed(key(), version(2), after(105));
+        assert_eq!(failing_for(2), Some(Duration::from_secs(5)));
+    }
+
+    #[test]
+    fn a_resource_that_went_while_it_failed_is_forgotten() {
+        let failures = Failures::default();
+        let start = Instant::now();
+        let gone = ("ScrapeJob", "default".to_owned(), "gone".to_owned());
+        failures.failed(gone.clone(), version(1), start);
+        failures.failed(key(), version(1), start + FORGET / 2);
+        assert!(failures.failing_for(&gone, &version(1), start).is_some());
+        failures.failed(key(), version(1), start + FORGET + 2 * FIRST);
+        assert!(failures.failing_for(&gone, &version(1), start).is_none());
+        assert!(failures.failing_for(&key(), &version(1), start).is_some());
     }
 
     #[test]

@@ -7,11 +7,19 @@ use std::{
 
 use kube::{Resource, ResourceExt, runtime::controller::Action};
 
-use super::{Context, Error, backoff::Key};
+use super::{
+    Context, Error,
+    backoff::{Key, Version},
+};
 
 /// The key of a resource in [`super::backoff::Failures`].
 pub fn key<K: Resource<DynamicType = ()>>(kind: &'static str, object: &K) -> Key {
     (kind, object.namespace().unwrap_or_default(), object.name_any())
+}
+
+/// Its version there.
+pub fn version<K: Resource>(object: &K) -> Version {
+    (object.uid(), object.meta().generation)
 }
 
 /// After a pass that went through: failures are forgotten, the next look is after about `after`.
@@ -32,7 +40,7 @@ pub fn failed<K: Resource<DynamicType = ()>>(
 ) -> impl Fn(Arc<K>, &Error, Arc<Context>) -> Action {
     move |object, error, context| {
         let key = key(kind, &*object);
-        let version = (object.uid(), object.meta().generation);
+        let version = version(&*object);
         let (namespace, name) = (&key.1, &key.2);
         match error {
             Error::Invalid { message } => {

@@ -136,7 +136,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::{controller::fake::Server, settings::Settings};
+    use crate::{controller::fake::Server, deletion::tried_for_long, settings::Settings};
 
     fn context() -> (Arc<Context>, Server) {
         let (context, server) = Context::test(Settings::parse_from(["naru-operator", "--worker-image", "w"]));
@@ -281,16 +281,20 @@ mod tests {
     async fn a_kafka_that_is_gone_for_good_does_not_hold_the_resource_for_ever() {
         let (context, mut server) = context();
         let resource = sum(&[FINALIZER], Some("2026-01-01T00:00:00Z"));
-        let work = tokio::spawn(async move {
-            begin(
-                &context,
-                "FilteredSum",
-                &resource,
-                DeletionPolicy::Delete,
-                outside(),
-            )
-            .await
-        });
+        let pass = || {
+            let (context, resource) = (Arc::clone(&context), resource.clone());
+            tokio::spawn(async move {
+                let policy = DeletionPolicy::Delete;
+                begin(&context, "FilteredSum", &resource, policy, outside()).await
+            })
+        };
+        // The operator was away when the resource was deleted.
+        let work = pass();
+        answer(&mut server, 404, &missing()).await;
+        assert!(matches!(work.await.unwrap(), Ok(Some(Ending::Waits(_)))));
+
+        tried_for_long(&context, "FilteredSum", &resource);
+        let work = pass();
         let (line, _) = answer(&mut server, 404, &missing()).await;
         assert_eq!(line, format!("GET {WORKERS}"));
         let (line, event) = answer(&mut server, 200, &json!({})).await;

@@ -91,7 +91,9 @@ async fn an_event_that_a_dying_namespace_refuses_holds_nothing_up() {
     let fake = Fake::start().await;
     fake.instead(500, fake::error(500, "never"));
     let (context, mut server) = context(&fake);
-    let work = tokio::spawn(reconcile(finalized(Some("2026-01-01T00:00:00Z")), context));
+    let sink = finalized(Some("2026-01-01T00:00:00Z"));
+    deletion::tried_for_long(&context, KIND, &*sink);
+    let work = tokio::spawn(reconcile(sink, context));
     let (request, send) = server.next_request().await.unwrap();
     assert!(request.uri().path().ends_with("/events"));
     let refusal = json!({ "kind": "Status", "status": "Failure", "reason": "Forbidden", "code": 403,
@@ -153,7 +155,9 @@ async fn a_deletion_gives_up_after_minutes_and_says_what_is_left() {
     let fake = Fake::start().await;
     fake.instead(500, fake::error(500, "never"));
     let (context, mut server) = context(&fake);
-    let work = tokio::spawn(reconcile(finalized(Some("2026-01-01T00:00:00Z")), context));
+    let sink = finalized(Some("2026-01-01T00:00:00Z"));
+    deletion::tried_for_long(&context, KIND, &*sink);
+    let work = tokio::spawn(reconcile(sink, context));
     let (line, event) = echo(&mut server).await;
     assert!(
         line.starts_with("POST /apis/events.k8s.io/v1/namespaces/shop/events"),
