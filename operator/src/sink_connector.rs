@@ -113,15 +113,17 @@ async fn converge(sink: &SinkConnector, context: &Context, now: Instant) -> Resu
         connector: &valid.connector,
         config: &desired,
         suspend: sink.spec.suspend,
-        paused_by_us: paused_by_us(sink),
+        paused_by_us: paused_by_us(sink, context),
         registry: registry.as_deref(),
     };
     Ok(settle::settle(aim, &referred, &context.connectors, now).await?)
 }
 
-/// Whether the pause of the connector, if it is paused, is ours: as the last pass has written it down.
-fn paused_by_us(sink: &SinkConnector) -> bool {
-    let mut conditions = sink.status().into_iter().flat_map(|status| &status.conditions);
+/// Whether the pause of the connector, if it is paused or about to be, is ours: as the last pass has written it down,
+/// of which the watch may not have told yet.
+fn paused_by_us(sink: &SinkConnector, context: &Context) -> bool {
+    let conditions = context.written.latest(sink).unwrap_or_default().conditions;
+    let mut conditions = conditions.iter();
     conditions.any(|condition| condition.condition_type == PAUSED && condition.status == "True")
 }
 
@@ -132,7 +134,8 @@ async fn write_status(
 ) -> Result<(), Error> {
     let registered = sink.status().is_some_and(|status| status.connector.is_some());
     // A pause of ours is one until the connector goes on, or nobody would know afterwards whose it was.
-    let suspended = sink.spec.suspend || outcome.map_or_else(|_| paused_by_us(sink), Seen::is_paused_by_us);
+    let suspended =
+        sink.spec.suspend || outcome.map_or_else(|_| paused_by_us(sink, context), Seen::is_paused_by_us);
     let ended = Ended {
         outcome: outcome.map(|_| ()),
         suspended,

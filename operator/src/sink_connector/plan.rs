@@ -18,7 +18,7 @@ pub(super) enum Plan {
 pub(super) struct Wanted<'a> {
     pub(super) config: &'a Config,
     pub(super) suspend: bool,
-    /// We have paused the connector. One that somebody else has paused or stopped is left so.
+    /// We have asked the connector to pause. One that somebody else has paused or stopped is left so.
     pub(super) paused_by_us: bool,
     /// What has failed may be restarted now.
     pub(super) restart: bool,
@@ -38,7 +38,8 @@ pub(super) fn plan(wanted: Wanted<'_>, found: Option<&Registered>) -> Plan {
             State::Paused | State::Stopped | State::Failed => Plan::Nothing,
             State::Running | State::Unassigned | State::Restarting | State::Other => Plan::Pause,
         },
-        Some(status) if status.state == State::Paused && wanted.paused_by_us => Plan::Resume,
+        // Connect does later what it was asked for: a connector that still runs is one that pauses in a moment.
+        Some(status) if wanted.paused_by_us && status.state != State::Stopped => Plan::Resume,
         Some(status) if wanted.restart && has_failed(status) => Plan::RestartFailed,
         Some(_) => Plan::Nothing,
     }

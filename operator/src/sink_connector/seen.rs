@@ -21,9 +21,9 @@ pub(super) struct Seen {
     pub(super) status: Option<ConnectorStatus>,
     /// `spec.suspend`.
     pub(super) suspend: bool,
-    /// The connector, if it is paused, was paused by us.
+    /// The connector, if it is paused or about to be, was paused by us.
     pub(super) paused_by_us: bool,
-    /// A restart waits for the schema registry.
+    /// A restart waits for the schema registry, which does not answer.
     pub(super) held: bool,
     /// When there is more to do, although nothing may change until then.
     pub(super) next: Option<Duration>,
@@ -54,13 +54,12 @@ impl Seen {
         self.suspend || self.health().ready
     }
 
-    /// Whether the connector is still paused, and by us.
+    /// Whether the connector is still paused, or about to be, and by us. That ends with a resumption that Connect has
+    /// accepted, once it shows, and when somebody stops the connector.
     pub(super) fn is_paused_by_us(&self) -> bool {
-        let paused = self
-            .status
-            .as_ref()
-            .is_none_or(|status| status.state == State::Paused);
-        self.suspend || (self.paused_by_us && paused)
+        let state = self.status.as_ref().map(|status| status.state);
+        let goes_on = self.plan == Plan::Resume && state != Some(State::Paused);
+        self.suspend || (self.paused_by_us && !goes_on && state != Some(State::Stopped))
     }
 
     /// How far the connector is.

@@ -308,6 +308,20 @@ fn what_is_to_be_done_follows_from_what_is() {
             Plan::Resume,
         ),
         (
+            "no longer suspended, and Connect has not paused it yet",
+            Some(registered()),
+            Some(well()),
+            "ours",
+            Plan::Resume,
+        ),
+        (
+            "no longer suspended, and a task failed",
+            Some(registered()),
+            Some(failed()),
+            "ours restart",
+            Plan::Resume,
+        ),
+        (
             "stopped by somebody while suspended",
             Some(registered()),
             Some(stopped()),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::{Response, StatusCode};
 use kube::client::Body;
+use rdkafka::{mocking::MockCluster, producer::DefaultProducerContext};
 
 use super::{dereference::Referred, *};
 use crate::{
@@ -11,7 +12,10 @@ use crate::{
         Config, Mask,
         fake::{self, Fake},
     },
-    controller::{Context, fake::Server},
+    controller::{
+        Context,
+        fake::{self as api, Server},
+    },
     registry::{Registries, Registry},
 };
 
@@ -305,6 +309,52 @@ async fn a_suspended_connector_is_registered_paused_and_goes_on_when_it_is_resum
         "POST /connectors",
         "PUT /connectors/shop.items/resume",
         "PUT /connectors/shop.items/pause",
+    ];
+    assert_eq!(changes(&fake), expected);
+}
+
+/// Conditions that the resource has as it is stored.
+fn is_paused(api: &api::Memory) -> bool {
+    let sink: SinkConnector = api.object(SINK);
+    let mut conditions = sink.status.unwrap().conditions.into_iter();
+    conditions.any(|condition| condition.condition_type == PAUSED && condition.status == "True")
+}
+
+#[tokio::test]
+async fn a_suspension_that_is_taken_back_at_once_leaves_the_connector_running() {
+    let fake = Fake::start().await;
+    let brokers = MockCluster::<DefaultProducerContext>::new(1).unwrap();
+    brokers.create_topic("items", 1, 1).unwrap();
+    let mut settings = settings();
+    settings.connect_url = Some(fake.address.to_string());
+    settings.kafka_bootstrap_servers = Some(brokers.bootstrap_servers());
+    let (context, server) = Context::test(settings);
+    let (context, api) = (Arc::new(context), api::Memory::serve(server));
+    let mut known = sink(&json!({ "topics": ["items"], "class": "org.example.Sink" }));
+    known.metadata.uid = Some("0001".to_owned());
+    known.metadata.finalizers = Some(vec![FINALIZER.to_owned()]);
+    known.metadata.resource_version = Some("0".to_owned());
+    api.world(|world| world.objects.insert(SINK.to_owned(), json!(known)));
+    let pass = async |suspend| {
+        // The watch has told of the edits, and not of what was written meanwhile.
+        let mut sink = known.clone();
+        sink.spec.suspend = suspend;
+        reconcile(Arc::new(sink), Arc::clone(&context)).await.unwrap();
+    };
+    pass(false).await;
+    pass(true).await;
+    assert!(is_paused(&api));
+    // Connect has accepted the pause, and still runs the connector.
+    fake.world(|world| {
+        world.statuses.get_mut("shop.items").unwrap()["connector"]["state"] = "RUNNING".into();
+    });
+    pass(false).await;
+    assert!(!is_paused(&api));
+    pass(false).await;
+    let expected = [
+        "PUT /connectors/shop.items/config",
+        "PUT /connectors/shop.items/pause",
+        "PUT /connectors/shop.items/resume",
     ];
     assert_eq!(changes(&fake), expected);
 }
