@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use naru_api::condition::reason;
+
 use super::{
+    UNWELL,
     dereference::Referred,
     memory::{Changed, Memory},
     plan::{Plan, Wanted, has_failed, plan},
@@ -42,17 +45,21 @@ pub(super) async fn settle(
     let (name, config) = (aim.connector, aim.config);
     let before = registered.as_ref().and_then(|found| found.status.clone());
     let wait = restart_after(aim, before.as_ref(), memory, now);
-    let held =
-        wait.is_some_and(|wait| wait.is_zero()) && registry_is_silent(aim.registry, before.as_ref()).await;
+    let due = !aim.suspend && wait.is_some_and(|wait| wait.is_zero());
+    let held = due && registry_is_silent(aim.registry, before.as_ref()).await;
     let wanted = Wanted {
         config,
         suspend: aim.suspend,
         paused_by_us: aim.paused_by_us,
-        restart: wait.is_some_and(|wait| wait.is_zero()) && !held,
+        restart: due && !held,
     };
     let mut plan = plan(wanted, registered.as_ref());
     let mut changed = Changed::default();
-    let mut next = wait.filter(|_| !aim.suspend);
+    let mut next = match wait {
+        // It is due all the time, and the registry is not asked all the time.
+        Some(_) if held => Some(UNWELL),
+        wait => wait.filter(|_| !aim.suspend),
+    };
     if let (Plan::Update, Some(found)) = (plan, registered) {
         changed = memory.changed(name, config, &found.config);
         // Whoever keeps changing it must not have its tasks restarted with each repair.
@@ -151,14 +158,17 @@ async fn registry_is_silent(registry: Option<&Registry>, status: Option<&Connect
     if !status.failures().flatten().any(about_schemas) {
         return false;
     }
-    let answer = registry.check(Freshness::Recent).await;
-    if let Err(error) = &answer {
-        tracing::info!(
-            error = error.sentence(),
-            "a restart waits for the schema registry"
-        );
+    match registry.check(Freshness::Recent).await {
+        // One that answers and refuses may refuse us alone: the task has credentials of its own.
+        Err(error) if error.reason() == reason::REGISTRY_UNREACHABLE => {
+            tracing::info!(
+                error = error.sentence(),
+                "a restart waits for the schema registry"
+            );
+            true
+        }
+        _ => false,
     }
-    answer.is_err()
 }
 
 /// Address of the registry that a connector's converters read: its own, or else the default one.

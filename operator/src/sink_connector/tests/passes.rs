@@ -201,21 +201,39 @@ async fn a_restart_that_would_be_in_vain_waits_for_the_registry() {
         &fake,
         "SerializationException: Error retrieving Avro schema\nCaused by: java.net.ConnectException: refused",
     );
-    // Another fake stands for a registry: it answers each path, at first with an error.
-    let registry = Fake::start().await;
-    registry.instead(503, "");
-    registry.instead(200, "[]");
-    let known = Registries::new(fake::http()).get(&registry.address.to_string());
+    // Nobody listens there.
+    let known = Registries::new(fake::http()).get("http://127.0.0.1:1");
     let held = pass(&fake, &desired, &memory, Some(&known), now).await;
-    assert_eq!((held.plan, held.held), (Plan::Nothing, true));
+    assert_eq!(
+        (held.plan, held.held, held.next),
+        (Plan::Nothing, true, Some(UNWELL))
+    );
     assert!(
         held.health()
             .why
             .message
             .ends_with("; restarted when the schema registry answers")
     );
+    // Another fake stands for a registry.
+    let registry = Fake::start().await;
+    registry.instead(200, "[]");
+    let known = Registries::new(fake::http()).get(&registry.address.to_string());
     let seen = pass(&fake, &desired, &memory, Some(&known), now).await;
     assert_eq!(seen.plan, Plan::RestartFailed);
+}
+
+#[tokio::test]
+async fn a_registry_that_refuses_the_operator_holds_no_restart() {
+    let fake = Fake::start().await;
+    let (memory, now) = (Memory::default(), Instant::now());
+    let desired = Desired::config(&[("a", "1")]);
+    pass(&fake, &desired, &memory, None, now).await;
+    fail_task(&fake, "java.net.ConnectException: Error retrieving Avro schema");
+    let registry = Fake::start().await;
+    registry.instead(401, "");
+    let known = Registries::new(fake::http()).get(&registry.address.to_string());
+    let seen = pass(&fake, &desired, &memory, Some(&known), now).await;
+    assert_eq!((seen.plan, seen.held), (Plan::RestartFailed, false));
 }
 
 #[tokio::test]
