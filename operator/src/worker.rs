@@ -15,7 +15,7 @@ mod status;
 pub(crate) mod tests;
 
 use k8s_openapi::{
-    api::apps::v1::Deployment,
+    api::apps::v1::{Deployment, DeploymentStatus},
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
 };
 use kube::{Resource, ResourceExt};
@@ -117,14 +117,19 @@ pub fn replicas(deployment: &Deployment) -> i32 {
 
 /// Replicas of the current template that are ready.
 pub fn ready_replicas(deployment: &Deployment) -> i32 {
-    let Some(status) = &deployment.status else {
-        return 0;
-    };
-    if status.observed_generation < deployment.metadata.generation {
-        return 0;
-    }
-    status
-        .ready_replicas
-        .unwrap_or(0)
-        .min(status.updated_replicas.unwrap_or(0))
+    updated(deployment, |status| status.ready_replicas)
+}
+
+/// Replicas of the current template that have been ready for `minReadySeconds`.
+fn available_replicas(deployment: &Deployment) -> i32 {
+    updated(deployment, |status| status.available_replicas)
+}
+
+fn updated(deployment: &Deployment, count: impl Fn(&DeploymentStatus) -> Option<i32>) -> i32 {
+    let status = deployment.status.as_ref();
+    let observed = status.filter(|status| status.observed_generation >= deployment.metadata.generation);
+    observed.map_or(0, |status| {
+        let updated = status.updated_replicas.unwrap_or(0);
+        count(status).unwrap_or(0).min(updated)
+    })
 }

@@ -129,6 +129,7 @@ impl World {
             workers["spec"]["replicas"] = replicas.into();
             workers["status"] = json!({
                 "observedGeneration": workers["metadata"]["generation"], "replicas": replicas, "updatedReplicas": replicas, "readyReplicas": ready,
+                "availableReplicas": ready,
                 "conditions": [{ "type": "Progressing", "status": if progressing == "ProgressDeadlineExceeded" { "False" } else { "True" },
                     "reason": progressing }],
             });
@@ -227,6 +228,22 @@ async fn an_edit_is_one_new_config_map_and_one_apply_and_the_old_config_map_goes
     assert_eq!(world.pass().await, [format!("DELETE configmaps/total-sum-{old}")]);
     assert_eq!(world.config_maps(), [new]);
     assert!(world.pass().await.is_empty());
+}
+
+#[tokio::test]
+async fn workers_that_are_ready_for_a_moment_prove_nothing() {
+    let world = World::running().await;
+    let good = world.revision();
+    world.declare("/spec/commitInterval", "200ms".into());
+    world.pass().await;
+    world.workers_are(1, 1, "ReplicaSetUpdated");
+    world.edit(|workers| workers["status"]["availableReplicas"] = 0.into());
+    world.pass().await;
+    world.pass().await;
+    assert_eq!(world.condition("Ready"), "True/Running");
+    assert_eq!(world.status().last_good_revision, Some(good));
+    // The ConfigMap of the good one is what a rollback needs.
+    assert_eq!(world.config_maps().len(), 2);
 }
 
 #[tokio::test]

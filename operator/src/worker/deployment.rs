@@ -52,6 +52,7 @@ pub(super) fn deployment(
                     max_unavailable: Some(IntOrString::Int(1)),
                 }),
             }),
+            min_ready_seconds: Some(super::rollout::proof_seconds(declared.rollout)),
             progress_deadline_seconds: Some(i32::try_from(deadline).unwrap_or(i32::MAX)),
             revision_history_limit: Some(3),
             template,

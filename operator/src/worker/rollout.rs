@@ -1,11 +1,22 @@
 //! Which revision is to run. Pure.
 
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
+use naru_api::Rollout;
 
 use super::{
-    Revision, ready_replicas, replicas,
+    Revision, available_replicas, ready_replicas, replicas,
     revision::{failed, running},
 };
+
+/// A worker that has been ready for so long, seconds, shows that its revision works. One that ends sooner holds up the
+/// rollout that would replace the next one.
+const PROOF: u64 = 10;
+
+/// `minReadySeconds` of a Deployment, which must be below its progress deadline.
+pub(super) fn proof_seconds(rollout: &Rollout) -> i32 {
+    let deadline = rollout.progress_deadline.as_millis() / 1000;
+    i32::try_from(PROOF.min(deadline / 2)).unwrap_or(0)
+}
 
 /// What there is to decide by.
 #[derive(Clone, Debug, Default)]
@@ -85,10 +96,14 @@ fn observed(deployment: &Deployment) -> bool {
     status.is_some_and(|status| status.observed_generation >= deployment.metadata.generation)
 }
 
-/// Whether this revision has proved itself: workers of all kinds run, and all with it.
+/// Whether this revision has proved itself: workers of all kinds run, all with it, and have for some time.
 pub(super) fn proved(revision: &str, expected: usize, deployments: &[Deployment]) -> bool {
     deployments.len() == expected
         && deployments.iter().all(|deployment| {
-            running(deployment) == Some(revision) && complete(deployment) && replicas(deployment) > 0
+            let wanted = replicas(deployment);
+            running(deployment) == Some(revision)
+                && complete(deployment)
+                && wanted > 0
+                && available_replicas(deployment) >= wanted
         })
 }

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{
     health::health,
     revision::{failed, running},
-    rollout::{Seen, choose, proved},
+    rollout::{Seen, choose, proof_seconds, proved},
     *,
 };
 use crate::{controller::conditions::There, settings::Settings};
@@ -73,6 +73,7 @@ fn live(deployment: &Deployment, replicas: i32, updated: i32, ready: i32) -> Dep
     live.spec.as_mut().unwrap().replicas = Some(replicas);
     live.status = serde_json::from_value(json!({
         "observedGeneration": 1, "replicas": replicas, "updatedReplicas": updated, "readyReplicas": ready,
+        "availableReplicas": ready,
     }))
     .unwrap();
     live
@@ -133,9 +134,14 @@ fn workers_that_are_scaled_go_one_by_one_and_lie_on_several_nodes() {
 }
 
 #[test]
-fn a_progress_deadline_is_set() {
-    let deadline = example().spec.unwrap().progress_deadline_seconds;
-    assert_eq!(deadline, Some(120));
+fn a_progress_deadline_is_set_and_the_time_of_proof_is_below_it() {
+    let spec = example().spec.unwrap();
+    assert_eq!(
+        (spec.progress_deadline_seconds, spec.min_ready_seconds),
+        (Some(120), Some(10))
+    );
+    let rollout = serde_json::from_value(json!({ "progressDeadline": "10s" })).unwrap();
+    assert_eq!(proof_seconds(&rollout), 5);
 }
 
 fn kept(revision: &Revision) -> ConfigMap {
@@ -204,6 +210,9 @@ fn only_workers_of_all_kinds_prove_a_revision() {
     assert!(!proved(hash, 2, &all(&revision, 0)), "no fetcher has ever run");
     assert!(!proved("other", 2, &all(&revision, 1)));
     assert!(!proved(hash, 2, &all(&revision, 1)[..1]));
+    let mut ready = all(&revision, 2);
+    ready[1].status.as_mut().unwrap().available_replicas = Some(1);
+    assert!(!proved(hash, 2, &ready), "ready for a moment");
 }
 
 #[test]
