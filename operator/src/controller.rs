@@ -41,7 +41,7 @@ use self::{
 };
 use crate::{
     admin::Gates,
-    connect, kafka,
+    connect, deletion, kafka,
     leader::Fence,
     metrics::{Metrics, Object},
     registry::Registries,
@@ -254,9 +254,10 @@ pub async fn run<K: Kind>(
             let counted = context.metrics.passes.begin(labels);
             let result = match &object.0 {
                 Ok(object) => reconcile(Arc::new(object.clone()), Arc::clone(&context)).await,
-                Err(unreadable) => Err(Error::invalid(format!(
-                    "the stored object cannot be read: {unreadable}"
-                ))),
+                Err(unreadable) => {
+                    let error = Error::invalid(format!("the stored object cannot be read: {unreadable}"));
+                    deletion::end_unreadable(&context, kind, &*object, error).await
+                }
             };
             counted.end(&result, context.settings.resync);
             result

@@ -13,9 +13,12 @@ use kube::{
     Api, Resource, ResourceExt,
     api::{Patch, PatchParams},
     core::NamespaceResourceScope,
-    runtime::events::{Event, EventType},
+    runtime::{
+        controller::Action,
+        events::{Event, EventType},
+    },
 };
-use naru_api::{FORCE_DELETE_ANNOTATION, condition::reason};
+use naru_api::{FORCE_DELETE_ANNOTATION, GROUP, condition::reason};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
@@ -110,6 +113,49 @@ where
     Ok(Ending::Gone)
 }
 
+/// A pass over a resource that cannot be read, such as one that another version of naru has written. Nobody knows what it
+/// has outside Kubernetes; but its namespace must be deletable. Returns `error` unless it is being deleted.
+pub async fn end_unreadable<K>(
+    context: &Context,
+    kind: &'static str,
+    object: &K,
+    error: Error,
+) -> Result<Action, Error>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+{
+    let mut finalizers = object.finalizers().iter();
+    let Some(finalizer) = finalizers.find(|finalizer| is_ours(finalizer)) else {
+        return Err(error);
+    };
+    if object.meta().deletion_timestamp.is_none() {
+        return Err(error);
+    }
+    let left = LeftBehind {
+        reason: if finalizer == workers::FINALIZER {
+            reason::TOPICS_LEFT_BEHIND
+        } else {
+            reason::CONNECTOR_LEFT_BEHIND
+        },
+        what: format!("gave up deleting what this {kind} has outside Kubernetes, in Kafka or Kafka Connect"),
+    };
+    // Not as an error of the spec, which would wait for an edit.
+    let unread = async { Err(Error::dependency(reason::DELETING, error.sentence())) };
+    match end(context, kind, object, finalizer, unread, left).await? {
+        Ending::Gone => Ok(Action::await_change()),
+        Ending::Waits(error) => Err(error),
+    }
+}
+
+/// Whether it is a finalizer of naru's, of whichever version. Pure.
+fn is_ours(finalizer: &str) -> bool {
+    let domain = finalizer.split('/').next().unwrap_or_default();
+    domain == GROUP
+        || domain
+            .strip_suffix(GROUP)
+            .is_some_and(|kind| kind.ends_with('.'))
+}
+
 /// Whether somebody has said that the deletion must not wait. Pure.
 fn is_forced<K: Resource>(object: &K) -> bool {
     let value = object.annotations().get(FORCE_DELETE_ANNOTATION);
@@ -176,9 +222,77 @@ pub(crate) fn tried_for_long<K: Resource<DynamicType = ()>>(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use clap::Parser;
     use k8s_openapi::api::core::v1::ConfigMap;
+    use naru_api::FilteredSum;
 
     use super::*;
+    use crate::{
+        controller::{Guarded, fake::Memory},
+        settings::Settings,
+    };
+
+    const SUM: &str = "/apis/naru.dev/v1alpha1/namespaces/shop/filteredsums/sales";
+
+    /// An API server that stores a FilteredSum, and a context.
+    fn world(sum: serde_json::Value) -> (Arc<Context>, Memory) {
+        let (context, server) = Context::test(Settings::parse_from(["naru-operator", "--worker-image", "w"]));
+        let api = Memory::serve(server);
+        api.world(|world| world.objects.insert(SUM.to_owned(), sum));
+        (Arc::new(context), api)
+    }
+
+    #[tokio::test]
+    async fn a_resource_that_cannot_be_read_goes_after_minutes_or_by_force() {
+        let unreadable = json!({
+            "apiVersion": "naru.dev/v1alpha1", "kind": "FilteredSum", "spec": 5,
+            "metadata": { "name": "sales", "namespace": "shop", "uid": "0001", "generation": 2, "resourceVersion": "1",
+                "finalizers": ["other", "naru.dev/topics"] },
+        });
+        let (context, api) = world(unreadable);
+        let pass = async || {
+            let object: Guarded<FilteredSum> = api.object(SUM);
+            assert!(object.0.is_err());
+            let error = Error::invalid("the stored object cannot be read");
+            let ended = end_unreadable(&context, "FilteredSum", &object, error).await;
+            (object, ended.map_err(|error| error.reason()), api.requests())
+        };
+        let (_, ended, requests) = pass().await;
+        assert_eq!((ended.unwrap_err(), requests), (reason::INVALID_SPEC, vec![]));
+
+        let edit = |edit: fn(&mut serde_json::Value)| drop(api.edit::<Guarded<FilteredSum>>(SUM, edit));
+        edit(|sum| sum["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into());
+        let (object, ended, requests) = pass().await;
+        // Which is tried again.
+        assert_eq!((ended.unwrap_err(), requests), (reason::DELETING, vec![]));
+
+        tried_for_long(&context, "FilteredSum", &object);
+        for _ in 0..2 {
+            let (_, ended, requests) = pass().await;
+            assert!(ended.is_ok());
+            assert_eq!(requests, ["PATCH filteredsums/sales"]);
+            assert_eq!(api.events(), ["TopicsLeftBehind"]);
+            let left: Guarded<FilteredSum> = api.object(SUM);
+            assert_eq!(left.finalizers(), ["other"]);
+            // The same by force.
+            edit(|sum| {
+                sum["metadata"]["finalizers"] = json!(["other", "naru.dev/topics"]);
+                sum["metadata"]["annotations"] = json!({ FORCE_DELETE_ANNOTATION: "true" });
+            });
+        }
+    }
+
+    #[test]
+    fn finalizers_of_any_version_of_naru_are_ours() {
+        for finalizer in ["naru.dev/topics", "sinkconnectors.naru.dev/connector"] {
+            assert!(is_ours(finalizer), "{finalizer}");
+        }
+        for finalizer in ["kubernetes", "notnaru.dev/topics", "example.org/naru.dev"] {
+            assert!(!is_ours(finalizer), "{finalizer}");
+        }
+    }
 
     #[test]
     fn a_deletion_is_patient_for_five_minutes_of_tries() {

@@ -16,7 +16,7 @@ use super::{Ending, LeftBehind, hold};
 use crate::controller::{Context, Error, apply::owns, error::within};
 
 /// Of ScrapeJobs and FilteredSums.
-const FINALIZER: &str = "naru.dev/topics";
+pub(super) const FINALIZER: &str = "naru.dev/topics";
 
 /// What a resource has outside Kubernetes.
 #[derive(Clone, Debug)]
