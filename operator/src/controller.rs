@@ -5,6 +5,7 @@ pub mod backoff;
 pub mod conditions;
 pub mod drift;
 pub mod error;
+pub mod events;
 #[cfg(test)]
 pub(crate) mod fake;
 pub mod live;
@@ -23,7 +24,6 @@ use kube::{
     runtime::{
         Config, Controller, Predicate, PredicateConfig, WatchStreamExt,
         controller::Action,
-        events::{Recorder, Reporter},
         predicates,
         reflector::{self, ObjectRef, Store},
         watcher,
@@ -36,6 +36,7 @@ use tracing::Instrument;
 
 pub use self::error::Error;
 use self::{
+    events::Recorder,
     live::{Bells, Live},
     pace::Pace,
 };
@@ -64,7 +65,7 @@ pub struct Context {
     pub kafka: Arc<kafka::Clusters>,
     pub registries: Arc<Registries>,
     pub connects: Arc<connect::Clusters>,
-    pub recorder: Recorder,
+    pub recorder: Arc<Recorder>,
     /// What the resources own.
     pub live: Arc<Live>,
     pub written: Arc<status::Written>,
@@ -87,12 +88,8 @@ impl Context {
         settings: Settings,
     ) -> Self {
         let external = || metrics.external.clone();
-        let reporter = Reporter {
-            controller: "naru-operator".to_owned(),
-            instance: None,
-        };
         Self {
-            recorder: Recorder::new(client.clone(), reporter),
+            recorder: Arc::new(Recorder::new(client.clone())),
             client,
             settings: Arc::new(settings),
             kafka: Arc::new(

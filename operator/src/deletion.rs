@@ -13,17 +13,14 @@ use kube::{
     Api, Resource, ResourceExt,
     api::{Patch, PatchParams},
     core::NamespaceResourceScope,
-    runtime::{
-        controller::Action,
-        events::{Event, EventType},
-    },
+    runtime::{controller::Action, events::EventType},
 };
 use naru_api::{FORCE_DELETE_ANNOTATION, GROUP, condition::reason};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
 pub use self::workers::{Outside, begin};
-use crate::controller::{Context, Error, error::within, report};
+use crate::controller::{Context, Error, error::within, events::tell, report};
 
 /// How long a deletion waits for what does not let itself be deleted. With the controller's backoff that is about ten
 /// tries.
@@ -184,28 +181,6 @@ async fn leave_behind<K: Resource<DynamicType = ()>>(
     tracing::warn!(kind, %namespace, %name, what, error, "left something behind");
     let note = format!("{what}: {error}");
     tell(context, object, EventType::Warning, reason, "Delete", note).await;
-}
-
-/// Publishes an Event about a resource. An Event is a courtesy: that it could not be published is only logged.
-pub(crate) async fn tell<K: Resource<DynamicType = ()>>(
-    context: &Context,
-    object: &K,
-    type_: EventType,
-    reason: &'static str,
-    action: &'static str,
-    note: String,
-) {
-    let event = Event {
-        type_,
-        reason: reason.to_owned(),
-        // The API server allows 1024 bytes.
-        note: Some(note.chars().take(250).collect()),
-        action: action.to_owned(),
-        secondary: None,
-    };
-    if let Err(error) = context.recorder.publish(&event, &object.object_ref(&())).await {
-        tracing::warn!(%error, reason, "failed to publish an event");
-    }
 }
 
 /// For tests: the end of this resource was tried in vain for longer than anybody waits.

@@ -41,7 +41,7 @@ use crate::{
     controller::{
         Context, Error,
         conditions::{Ended, Health},
-        report, status as object_status,
+        events, report, status as object_status,
     },
     deletion::{self, Ending},
     endpoint::Freshness,
@@ -153,7 +153,7 @@ async fn write_status(
 
 /// Events for what was done, beyond what the conditions say. Keys are named, and values never.
 async fn tell(sink: &SinkConnector, context: &Context, seen: &Seen) {
-    let events = [
+    let told = [
         (!seen.drifted.is_empty()).then(|| {
             let keys = seen.drifted.join(", ");
             let note = format!(
@@ -174,8 +174,8 @@ async fn tell(sink: &SinkConnector, context: &Context, seen: &Seen) {
             )
         }),
     ];
-    for (type_, reason, note) in events.into_iter().flatten() {
-        deletion::tell(context, sink, type_, reason, "Reconcile", note).await;
+    for (type_, reason, note) in told.into_iter().flatten() {
+        events::tell(context, sink, type_, reason, "Reconcile", note).await;
     }
 }
 

@@ -13,7 +13,7 @@ use kube::{
     Api, Resource, ResourceExt,
     api::{Patch, PatchParams, PostParams},
     core::NamespaceResourceScope,
-    runtime::events::{Event, EventType},
+    runtime::events::EventType,
 };
 use naru_api::condition::reason;
 use serde::{Serialize, de::DeserializeOwned};
@@ -23,8 +23,8 @@ use super::{
     Context,
     drift::{self, Decision, decide, differences},
     error::{Error, within},
+    events::tell,
     live::{Kept, Live, controller},
-    status::publish,
 };
 
 /// Field manager of everything that reconcilers apply. The autoscaler has its own, so that it alone owns replicas.
@@ -135,16 +135,9 @@ where
         return Ok(Settled::Later);
     }
     tracing::info!(%kind, %namespace, %name, fields, "changed back what somebody else changed");
-    let event = Event {
-        type_: EventType::Warning,
-        reason: reason::DRIFT_REPAIRED.to_owned(),
-        note: Some(format!(
-            "somebody changed {fields} of {kind} {name:?}, which was changed back"
-        )),
-        action: "Repair".to_owned(),
-        secondary: None,
-    };
-    publish(context, owner, &event).await;
+    let note = format!("somebody changed {fields} of {kind} {name:?}, which was changed back");
+    let (type_, reason) = (EventType::Warning, reason::DRIFT_REPAIRED);
+    tell(context, owner, type_, reason, "Repair", note).await;
     Ok(Settled::Yes)
 }
 

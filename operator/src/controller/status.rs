@@ -11,7 +11,6 @@ use kube::{
     Api, Resource, ResourceExt,
     api::{Patch, PatchParams},
     core::{NamespaceResourceScope, object::HasStatus},
-    runtime::events::Event,
 };
 use naru_api::condition::{Condition, OF_RECONCILERS};
 use serde::{Serialize, de::DeserializeOwned};
@@ -114,18 +113,9 @@ where
     .await?;
     context.written.remember(&answer);
     for event in conditions::transitions(before.conditions(), after.conditions()) {
-        publish(context, object, &event).await;
+        context.recorder.publish(&event, &object.object_ref(&())).await;
     }
     Ok(())
-}
-
-/// Publishes an event about a resource. An event is a courtesy: what it tells has been done already.
-pub async fn publish<K: Resource<DynamicType = ()>>(context: &Context, object: &K, event: &Event) {
-    let reference = object.object_ref(&());
-    let publishing = context.recorder.publish(event, &reference);
-    if let Err(error) = within(publishing, || "publish an event".to_owned()).await {
-        tracing::warn!(error = error.sentence(), "failed to publish an event");
-    }
 }
 
 /// Statuses that were written a moment ago, by uid, until the watch tells of them: a pass in between would write the

@@ -100,10 +100,7 @@ async fn publish(context: &Context, target: &Target, from: i32, to: i32, reason:
 
 /// An event is a courtesy: what it tells has been done already.
 pub(super) async fn send(context: &Context, target: &Target, event: &Event) {
-    if let Err(problem) = within(context.recorder.publish(event, &target.reference)).await {
-        let problem = problem.doing(format!("publish an event about {}", target.key()));
-        tracing::warn!(%problem, "failed to publish an event");
-    }
+    context.recorder.publish(event, &target.reference).await;
 }
 
 fn deployments(client: &Client, target: &Target) -> Api<Deployment> {
