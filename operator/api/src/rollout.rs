@@ -13,8 +13,8 @@ pub struct Rollout {
     #[serde(default = "Rollout::default_progress_deadline")]
     #[x_kube(validation = between("10s", "1h"))]
     pub progress_deadline: Duration,
-    /// Whether a rollout that made no progress gives way to the workers that ran before it. They stay until the spec is
-    /// changed again.
+    /// Whether a rollout that made no progress gives way to the last good workers. They stay until the spec asks for other
+    /// workers than the ones that gave way, or this is unset.
     #[serde(default)]
     pub auto_rollback: bool,
 }

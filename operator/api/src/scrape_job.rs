@@ -397,7 +397,8 @@ pub struct ScrapeJobStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "set"))]
     pub created_topics: Vec<String>,
-    /// Hash of the workers' last template with which all of them came up: what `rollout.autoRollback` goes back to.
+    /// The last revision (a hash of the workers' document and pod templates) with which all of them came up: what
+    /// `rollout.autoRollback` goes back to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_good_revision: Option<String>,
 }

@@ -31,7 +31,7 @@ pub(super) struct Seen<'a> {
 }
 
 /// The declared revision, or the last good one if the declared one made no progress and is to give way. It stays away
-/// until another one is declared.
+/// until another one is declared, or none is to give way any more.
 pub(super) fn choose(declared: &Revision, seen: &Seen<'_>) -> Revision {
     let instead = || {
         let because = gave_way(declared, seen)?;
@@ -46,6 +46,9 @@ pub(super) fn choose(declared: &Revision, seen: &Seen<'_>) -> Revision {
 
 /// Why the declared revision gives way, if it does.
 fn gave_way(declared: &Revision, seen: &Seen<'_>) -> Option<String> {
+    if !seen.auto_rollback {
+        return None;
+    }
     let mut deployments = seen.deployments.iter();
     let before = deployments.find_map(|deployment| {
         let (revision, because) = failed(deployment)?;
@@ -56,8 +59,7 @@ fn gave_way(declared: &Revision, seen: &Seen<'_>) -> Option<String> {
             .deployments
             .iter()
             .any(|deployment| running(deployment) == Some(&declared.hash) && stalled(deployment));
-        (seen.auto_rollback && stalled)
-            .then(|| seen.failing.unwrap_or("its pods did not get ready").to_owned())
+        stalled.then(|| seen.failing.unwrap_or("its pods did not get ready").to_owned())
     };
     before.or_else(now)
 }

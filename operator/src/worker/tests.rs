@@ -183,6 +183,12 @@ fn a_rollout_without_progress_gives_way_to_the_last_good_workers_until_the_next_
     assert_eq!(choose(&bad, &later), back);
     assert_eq!(choose(&next, &later), next);
     assert_eq!(choose(&good, &later), good);
+    // Whoever no longer wants it back gets what is declared.
+    let unwanted = Seen {
+        auto_rollback: false,
+        ..later
+    };
+    assert_eq!(choose(&bad, &unwanted), bad);
 }
 
 #[test]
