@@ -62,18 +62,20 @@ pub async fn reconcile(sink: Arc<SinkConnector>, context: Arc<Context>) -> Resul
         return end(&sink, &context).await;
     }
     let holds = sink.spec.deletion_policy != ConnectorDeletionPolicy::Orphan;
-    deletion::hold(&context, &*sink, FINALIZER, holds).await?;
-    keep(&sink, &context).await
+    match deletion::hold(&context, &*sink, FINALIZER, holds).await {
+        Ok(()) => keep(&sink, &context).await,
+        Err(error) => break_off(&sink, &context, error).await,
+    }
 }
 
 async fn keep(sink: &SinkConnector, context: &Context) -> Result<Action, Error> {
     let outcome = converge(sink, context, Instant::now()).await;
-    write_status(sink, context, outcome.as_ref()).await?;
+    write_status(sink, context, outcome.as_ref(), true).await?;
     let seen = outcome?;
     tell(sink, context, &seen).await;
     let resync = context.settings.resync;
     let next = match (seen.plan, seen.next) {
-        (Plan::Nothing, Some(next)) => next.clamp(Duration::from_millis(500), resync),
+        (Plan::Nothing, Some(next)) => next.max(Duration::from_millis(500)).min(resync),
         (Plan::Nothing, None) if seen.is_well() => resync,
         (Plan::Nothing, None) => UNWELL,
         _ => SOON,
@@ -84,19 +86,27 @@ async fn keep(sink: &SinkConnector, context: &Context) -> Result<Action, Error> 
 async fn end(sink: &SinkConnector, context: &Context) -> Result<Action, Error> {
     let clean_up = cleanup::clean_up(sink, context);
     let left = cleanup::left_behind(sink);
-    match deletion::end(context, KIND, sink, FINALIZER, clean_up, left).await? {
-        Ending::Gone => {
+    match deletion::end(context, KIND, sink, FINALIZER, clean_up, left).await {
+        Ok(Ending::Gone) => {
             context.connectors.forget(&connector_name(sink));
             Ok(Action::await_change())
         }
-        Ending::Waits(error) => {
+        Ok(Ending::Waits(error)) => {
             // As a dependency also where the spec is wrong: it must be tried again, not wait for an edit.
             let error = Error::dependency(reason::CONNECTOR_NOT_DELETED, error.sentence());
-            // Or nobody would know why the resource does not go.
-            write_status(sink, context, Err(&error)).await?;
-            Err(error)
+            break_off(sink, context, error).await
         }
+        Err(error) => break_off(sink, context, error).await,
     }
+}
+
+/// Ends a pass that did not get as far as to the spec, and says so: nobody would know why nothing happens.
+async fn break_off(sink: &SinkConnector, context: &Context, error: Error) -> Result<Action, Error> {
+    // Of what somebody else has written meanwhile the watch tells in a moment.
+    if !error.is_conflict() {
+        write_status(sink, context, Err(&error), false).await?;
+    }
+    Err(error)
 }
 
 async fn converge(sink: &SinkConnector, context: &Context, now: Instant) -> Result<Seen, Error> {
@@ -131,6 +141,7 @@ async fn write_status(
     sink: &SinkConnector,
     context: &Context,
     outcome: Result<&Seen, &Error>,
+    read: bool,
 ) -> Result<(), Error> {
     let registered = sink.status().is_some_and(|status| status.connector.is_some());
     // A pause of ours is one until the connector goes on, or nobody would know afterwards whose it was.
@@ -138,6 +149,8 @@ async fn write_status(
         sink.spec.suspend || outcome.map_or_else(|_| paused_by_us(sink, context), Seen::is_paused_by_us);
     let ended = Ended {
         outcome: outcome.map(|_| ()),
+        read,
+        deleting: sink.meta().deletion_timestamp.is_some(),
         suspended,
         health: outcome.map_or_else(|_| Health::unseen(registered), Seen::health),
     };

@@ -109,6 +109,9 @@ impl Health {
 #[derive(Clone, Debug)]
 pub struct Ended<'a> {
     pub outcome: Result<(), &'a Error>,
+    /// The spec was looked at. Nobody does before it is known that the resource is to stay.
+    pub read: bool,
+    pub deleting: bool,
     pub suspended: bool,
     pub health: Health,
 }
@@ -120,7 +123,7 @@ pub fn conditions(
     generation: Option<i64>,
     now: Timestamp,
 ) -> Vec<Condition> {
-    let observed = [ready(ended), valid(ended), dependencies(ended)]
+    let observed = [ready(ended), valid(before, ended), dependencies(ended)]
         .into_iter()
         .chain([progressing(ended), degraded(ended), paused(ended)])
         .map(|observed| Observed {
@@ -133,12 +136,14 @@ pub fn conditions(
 fn ready(
     Ended {
         outcome,
+        deleting,
         suspended,
         health,
+        ..
     }: &Ended<'_>,
 ) -> Observed {
     match outcome {
-        _ if *suspended => Observed::fails(
+        _ if *suspended && !deleting => Observed::fails(
             READY,
             reason::SUSPENDED,
             "spec.suspend is set: nothing runs until it goes",
@@ -158,10 +163,22 @@ fn ready(
     }
 }
 
-fn valid(ended: &Ended<'_>) -> Observed {
-    match ended.outcome {
-        Err(error @ (Error::Invalid { .. } | Error::Incompatible { .. })) => {
-            Observed::fails(VALID, error.reason(), error.sentence())
+/// As before where the spec was not looked at.
+fn valid(before: &[Condition], ended: &Ended<'_>) -> Observed {
+    if let Err(error @ (Error::Invalid { .. } | Error::Incompatible { .. })) = ended.outcome {
+        return Observed::fails(VALID, error.reason(), error.sentence());
+    }
+    let known = before
+        .iter()
+        .find(|condition| condition.condition_type == VALID);
+    match known.map(|known| (known.status.as_str(), known)) {
+        Some(("False", known)) if !ended.read => {
+            let reasons = [reason::SCHEMA_INCOMPATIBLE, reason::INVALID_SPEC];
+            let same = reasons.into_iter().find(|same| *same == known.reason);
+            Observed::fails(VALID, same.unwrap_or(reason::INVALID_SPEC), known.message.clone())
+        }
+        Some(("Unknown", _)) | None if !ended.read => {
+            Observed::unknown(VALID, reason::NOT_CHECKED, "the spec was not looked at")
         }
         _ => Observed::holds(VALID, reason::ACCEPTED, "the spec can work"),
     }
@@ -196,12 +213,15 @@ fn progressing(ended: &Ended<'_>) -> Observed {
 fn degraded(
     Ended {
         outcome,
+        deleting,
         suspended,
         health,
+        ..
     }: &Ended<'_>,
 ) -> Observed {
     let well = |message| Observed::fails(DEGRADED, reason::AS_EXPECTED, message);
     match (&health.degraded, outcome, health.there) {
+        _ if *deleting => Observed::unknown(DEGRADED, reason::DELETING, "the resource is being deleted"),
         _ if *suspended => well("nothing is to run"),
         (Some(why), _, _) => Observed::holds(DEGRADED, why.reason, why.message.clone()),
         (None, Err(error), There::Before) => Observed::holds(
@@ -300,6 +320,8 @@ mod tests {
     ) -> Vec<Condition> {
         let ended = Ended {
             outcome,
+            read: true,
+            deleting: false,
             suspended,
             health: health.clone(),
         };
@@ -323,6 +345,10 @@ mod tests {
         let invalid = Error::invalid("field \"price\" ...");
         let incompatible = Error::incompatible(reason::SCHEMA_INCOMPATIBLE, "field \"price\" ...");
         let silent = Error::dependency(reason::KAFKA_UNREACHABLE, "kafka does not answer");
+        let applied_in_part = Health {
+            there: There::Declared,
+            ..none.clone()
+        };
         let kubernetes = Error::Silent {
             doing: "apply".to_owned(),
         };
@@ -388,6 +414,13 @@ mod tests {
                 ),
             ),
             (
+                "an API server that falls silent while a new resource is applied",
+                after(&[], Err(&kubernetes), false, &applied_in_part),
+                format!(
+                    "Ready=False/KubernetesError Valid=True/Accepted DependenciesReady=Unknown/NotChecked {settled} Degraded=False/AsExpected {on}"
+                ),
+            ),
+            (
                 "suspended",
                 after(&[], Ok(()), true, &starting),
                 format!(
@@ -410,6 +443,52 @@ mod tests {
                     .all(|condition| condition.observed_generation == Some(1))
             );
         }
+    }
+
+    #[test]
+    fn a_resource_that_is_being_deleted_keeps_what_was_known_of_its_spec() {
+        let kafka = Error::dependency(reason::TOPICS_NOT_DELETED, "kafka does not answer");
+        let invalid = Error::invalid("field \"price\" ...");
+        let running = Health::ready(reason::RUNNING, "workers 1 of 1 ready");
+        let new = Vec::new();
+        let good = after(&[], Ok(()), false, &running);
+        let bad = after(&[], Err(&invalid), false, &Health::unseen(true));
+        let suspended = after(&[], Ok(()), true, &running);
+        let (settled, unknown) = ("Progressing=False/Settled", "Degraded=Unknown/Deleting");
+        let cases = [
+            (&new, false, "Unknown/NotChecked", "False/NotSuspended"),
+            (&good, false, "True/Accepted", "False/NotSuspended"),
+            (&bad, false, "False/InvalidSpec", "False/NotSuspended"),
+            (&suspended, true, "True/Accepted", "True/Suspended"),
+        ];
+        for (before, suspended, valid, paused) in cases {
+            let ended = Ended {
+                outcome: Err(&kafka),
+                read: false,
+                deleting: true,
+                suspended,
+                health: Health::unseen(true),
+            };
+            let found = conditions(before, &ended, Some(2), Timestamp::UNIX_EPOCH);
+            let expected = format!(
+                "Ready=False/TopicsNotDeleted Valid={valid} DependenciesReady=False/TopicsNotDeleted {settled} {unknown} Paused={paused}"
+            );
+            assert_eq!(words(&found), expected);
+            assert_eq!(told(before, &found), ["!TopicsNotDeleted"]);
+        }
+        let after = conditions(
+            &bad,
+            &Ended {
+                outcome: Err(&kafka),
+                read: false,
+                deleting: true,
+                suspended: false,
+                health: Health::unseen(true),
+            },
+            Some(2),
+            Timestamp::UNIX_EPOCH,
+        );
+        assert_eq!(after[1].message, bad[1].message);
     }
 
     fn told(before: &[Condition], after: &[Condition]) -> Vec<String> {

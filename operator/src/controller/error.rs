@@ -75,6 +75,11 @@ impl Error {
         }
     }
 
+    /// Whether somebody else has written what was to be written, so that what is known of it is out of date.
+    pub fn is_conflict(&self) -> bool {
+        matches!(self, Self::Kubernetes { source: kube::Error::Api(status), .. } if status.is_conflict())
+    }
+
     /// The whole chain of causes as one sentence.
     pub fn sentence(&self) -> String {
         let mut text = self.to_string();

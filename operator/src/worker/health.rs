@@ -32,12 +32,11 @@ pub(super) fn health(declared: Option<&str>, members: &[Member<'_>], failing: Op
     if let Some(because) = back {
         return rolled_back(because, &there, &counts);
     }
-    let all_current = declared.is_some()
-        && there.len() == members.len()
-        && there.iter().all(|deployment| running(deployment) == declared);
-    if !all_current {
+    let current = declared.is_some() && there.iter().all(|deployment| running(deployment) == declared);
+    if !current || there.len() < members.len() {
+        // Where the first of several is there, and the next one could not be applied, nothing older runs.
         return Health {
-            there: There::Before,
+            there: if current { There::Declared } else { There::Before },
             ..Health::stopped(reason::STARTING, counts)
         };
     }

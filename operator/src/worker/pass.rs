@@ -61,6 +61,8 @@ pub struct Pass<'a, K> {
     failing: Option<Option<String>>,
     /// Something is to be done again soon.
     again: bool,
+    /// It is known that the resource is to stay, and its spec was looked at.
+    begun: bool,
 }
 
 impl<'a, K> Pass<'a, K>
@@ -91,11 +93,16 @@ where
             most: None,
             failing: None,
             again: false,
+            begun: false,
         };
-        match deletion::begin(context, kind, object, policy, outside).await? {
-            None => Ok(ControlFlow::Continue(pass)),
-            Some(Ending::Gone) => Ok(ControlFlow::Break(Action::await_change())),
-            Some(Ending::Waits(error)) => pass.end(Err(error)).await.map(ControlFlow::Break),
+        match deletion::begin(context, kind, object, policy, outside).await {
+            Ok(None) => Ok(ControlFlow::Continue(Self { begun: true, ..pass })),
+            Ok(Some(Ending::Gone)) => Ok(ControlFlow::Break(Action::await_change())),
+            // Of what somebody else has written meanwhile the watch tells in a moment.
+            Err(error) if error.is_conflict() => Err(error),
+            Ok(Some(Ending::Waits(error))) | Err(error) => {
+                pass.end(Err(error)).await.map(ControlFlow::Break)
+            }
         }
     }
 
@@ -217,6 +224,8 @@ where
         let ready = health.ready;
         let ended = Ended {
             outcome: outcome.as_ref().copied(),
+            read: self.begun,
+            deleting: self.object.meta().deletion_timestamp.is_some(),
             suspended: self.crew.suspended,
             health,
         };

@@ -362,7 +362,10 @@ fn health_follows_from_what_is_there() {
     let one = health(hash, &[("planner", Some(&planner)), ("fetchers", None)], None);
     assert_eq!(
         (one.there, one.why.message.as_str()),
-        (There::Before, "planner 1 of 1 ready, no fetchers")
+        (There::Declared, "planner 1 of 1 ready, no fetchers")
     );
+    let old = live(&old.deployments[0], 1, 1, 1);
+    let one = health(hash, &[("planner", Some(&old)), ("fetchers", None)], None);
+    assert_eq!(one.there, There::Before);
     assert_eq!(health(hash, &[("workers", None)], None).there, There::Nothing);
 }

@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
-use http::{Response, StatusCode};
+use http::Response;
 use kube::client::Body;
 
 use super::{
     passes::{SINK, changes, context, echo, finalized, now},
     *,
 };
-use crate::connect::fake::{self, Fake};
+use crate::{
+    connect::fake::{self, Fake},
+    controller::fake::Server,
+};
 
 #[tokio::test]
 async fn the_finalizer_comes_before_anything_is_registered() {
@@ -27,6 +30,41 @@ async fn the_finalizer_comes_before_anything_is_registered() {
     assert_eq!(line, "/api/v1/namespaces/shop/secrets/mysql");
     work.abort();
     assert!(fake.world(|world| world.requests.is_empty()));
+}
+
+/// Answers the next request with a refusal, and returns its method and path.
+async fn refuse(server: &mut Server, code: u16, reason: &str) -> String {
+    let (request, send) = server.next_request().await.expect("a request was to come");
+    let refusal = json!({ "kind": "Status", "status": "Failure", "reason": reason, "code": code, "message": "no" });
+    let refusal = Body::from(serde_json::to_vec(&refusal).unwrap());
+    send.send_response(Response::builder().status(code).body(refusal).unwrap());
+    format!("{} {}", request.method(), request.uri().path())
+}
+
+#[tokio::test]
+async fn a_finalizer_that_cannot_be_written_is_told_unless_somebody_else_was_quicker() {
+    let fake = Fake::start().await;
+    let (context, mut server) = context(&fake);
+    let deleted = finalized(Some(&now()));
+    for sink in [Arc::new(mysql()), deleted] {
+        let work = tokio::spawn(reconcile(Arc::clone(&sink), Arc::clone(&context)));
+        assert_eq!(
+            refuse(&mut server, 403, "Forbidden").await,
+            format!("PATCH {SINK}")
+        );
+        let (line, body) = echo(&mut server).await;
+        assert_eq!(line, format!("PATCH {SINK}/status"));
+        let conditions = &body["status"]["conditions"];
+        assert_eq!(conditions[0]["reason"], "KubernetesError");
+        assert_eq!(conditions[1]["status"], "Unknown");
+        // The event about the change.
+        echo(&mut server).await;
+        assert_eq!(work.await.unwrap().unwrap_err().reason(), "KubernetesError");
+
+        let work = tokio::spawn(reconcile(sink, Arc::clone(&context)));
+        refuse(&mut server, 409, "Conflict").await;
+        assert!(work.await.unwrap().unwrap_err().is_conflict());
+    }
 }
 
 #[tokio::test]
@@ -94,17 +132,8 @@ async fn an_event_that_a_dying_namespace_refuses_holds_nothing_up() {
     let sink = finalized(Some("2026-01-01T00:00:00Z"));
     deletion::tried_for_long(&context, KIND, &*sink);
     let work = tokio::spawn(reconcile(sink, context));
-    let (request, send) = server.next_request().await.unwrap();
-    assert!(request.uri().path().ends_with("/events"));
-    let refusal = json!({ "kind": "Status", "status": "Failure", "reason": "Forbidden", "code": 403,
-        "message": "namespace shop is being terminated" });
-    let refusal = Body::from(serde_json::to_vec(&refusal).unwrap());
-    send.send_response(
-        Response::builder()
-            .status(StatusCode::FORBIDDEN)
-            .body(refusal)
-            .unwrap(),
-    );
+    let line = refuse(&mut server, 403, "Forbidden").await;
+    assert!(line.ends_with("/events"), "{line}");
     let (line, _) = echo(&mut server).await;
     assert_eq!(line, format!("PATCH {SINK}"));
     work.await.unwrap().unwrap();
