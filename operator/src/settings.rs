@@ -1,6 +1,6 @@
 //! What the operator was started with. No client in here: the pure phases take it.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use clap::Parser;
 
@@ -45,14 +45,14 @@ pub struct Settings {
     /// File with the log filter, as in `RUST_LOG`. It wins over that, and is followed while the operator runs.
     #[arg(long, env = "NARU_LOG_FILE")]
     pub log_file: Option<PathBuf>,
-    /// Time between two looks at the consumer lag.
-    #[arg(long, env = "NARU_AUTOSCALE_EVERY", default_value = "5s", value_parser = humantime::parse_duration)]
+    /// Time between two looks at the consumer lag, 1s to 1h.
+    #[arg(long, env = "NARU_AUTOSCALE_EVERY", default_value = "5s", value_parser = time_between_looks)]
     pub autoscale_every: Duration,
     /// How long fewer workers must have been enough before there are fewer.
     #[arg(long, env = "NARU_SCALE_IN_AFTER", default_value = "60s", value_parser = humantime::parse_duration)]
     pub scale_in_after: Duration,
-    /// Time after which a resource is looked at although nothing told that it changed.
-    #[arg(long, env = "NARU_RESYNC", default_value = "30s", value_parser = humantime::parse_duration)]
+    /// Time after which a resource is looked at although nothing told that it changed, 1s to 1h.
+    #[arg(long, env = "NARU_RESYNC", default_value = "30s", value_parser = time_between_looks)]
     pub resync: Duration,
     /// Whether to work only while holding the Lease, since other operators want to work as well.
     #[arg(long, env = "NARU_LEADER_ELECT")]
@@ -66,11 +66,20 @@ pub struct Settings {
 }
 
 fn lease_duration(text: &str) -> Result<Duration, String> {
+    duration(text, 5..=300, "must be from 5s to 5m")
+}
+
+fn time_between_looks(text: &str) -> Result<Duration, String> {
+    duration(text, 1..=3600, "must be from 1s to 1h")
+}
+
+fn duration(text: &str, seconds: RangeInclusive<u64>, expected: &str) -> Result<Duration, String> {
     let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
-    if (Duration::from_secs(5)..=Duration::from_secs(300)).contains(&duration) {
+    let range = Duration::from_secs(*seconds.start())..=Duration::from_secs(*seconds.end());
+    if range.contains(&duration) {
         Ok(duration)
     } else {
-        Err("must be from 5s to 5m".to_owned())
+        Err(expected.to_owned())
     }
 }
 
@@ -165,6 +174,20 @@ mod tests {
             !refused.contains("geheim") && !refused.contains("ada"),
             "{refused}"
         );
+    }
+
+    #[test]
+    fn times_between_looks_without_end_or_pause_are_refused() {
+        for flag in ["--resync", "--autoscale-every"] {
+            let parse = |value| Settings::try_parse_from(["naru-operator", "--worker-image", "w", flag, value]);
+            for value in ["1s", "1m30s", "1h"] {
+                assert!(parse(value).is_ok(), "{flag} {value}");
+            }
+            for value in ["0s", "999ms", "61m"] {
+                let refused = parse(value).unwrap_err().to_string();
+                assert!(refused.contains("must be from 1s to 1h"), "{refused}");
+            }
+        }
     }
 
     #[test]

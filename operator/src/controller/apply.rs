@@ -207,7 +207,8 @@ where
     Ok(())
 }
 
-async fn get<C: Child>(context: &Context, namespace: &str, name: &str) -> Result<Option<C>, Error> {
+/// What the API server has, whatever the watch shows.
+pub async fn get<C: Child>(context: &Context, namespace: &str, name: &str) -> Result<Option<C>, Error> {
     let api = api::<C>(context, namespace);
     within(api.get_opt(name), || format!("read {} {name:?}", C::kind(&()))).await
 }

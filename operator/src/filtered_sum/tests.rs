@@ -446,6 +446,20 @@ async fn a_suspended_resource_that_has_no_workers_gets_none() {
 }
 
 #[tokio::test]
+async fn suspended_workers_end_although_somebody_has_hidden_them_from_the_watch() {
+    let world = World::running().await;
+    let hidden: Deployment = world.api.edit(WORKERS, |workers| {
+        workers["metadata"]["labels"] = json!({});
+    });
+    world.context.live.deployments.take(Event::Delete(hidden));
+    world.declare("/spec/suspend", true.into());
+    assert_eq!(world.pass().await, ["GET deployments/total-sum", APPLY, STATUS]);
+    let workers: Deployment = world.api.object(WORKERS);
+    assert_eq!(workers.spec.unwrap().replicas, Some(0));
+    assert!(world.pass().await.is_empty());
+}
+
+#[tokio::test]
 async fn a_rollout_without_progress_is_told_with_the_reason_of_its_pod() {
     let world = World::running().await;
     world.declare("/spec/commitInterval", "200ms".into());

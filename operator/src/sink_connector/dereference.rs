@@ -13,7 +13,7 @@ use naru_api::{SecretKey, condition::reason};
 use super::validate::ValidSinkConnector;
 use crate::{
     connect::{Config, Connect, Mask, Registered},
-    controller::{Context, Error},
+    controller::{Context, Error, error::within},
     endpoint::Freshness,
 };
 
@@ -68,12 +68,8 @@ async fn secrets(
     let names: BTreeSet<&str> = wanted.values().map(|value| value.secret.as_str()).collect();
     let mut found = BTreeMap::new();
     for name in names {
-        let answer = api.get_opt(name).await;
-        let answer = answer.map_err(|source| Error::Kubernetes {
-            doing: format!("read Secret {name:?}"),
-            source,
-        })?;
-        let secret = answer.ok_or_else(|| {
+        let answer = within(api.get_opt(name), || format!("read Secret {name:?}"));
+        let secret = answer.await?.ok_or_else(|| {
             Error::dependency(
                 reason::SECRET_MISSING,
                 format!("there is no Secret {name:?} in namespace {namespace:?}"),

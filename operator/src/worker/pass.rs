@@ -26,7 +26,7 @@ use crate::{
         conditions::Ended,
         drift,
         error::within,
-        report,
+        live, report,
         status::{self, Conditions},
     },
     deletion::{self, Ending, Outside},
@@ -173,10 +173,19 @@ where
 
     /// Ends all workers without forgetting what they are: this needs neither a valid spec nor anything that answers.
     pub async fn suspend(&self) -> Result<(), Error> {
-        let patch = json!({ "metadata": { "annotations": { drift::APPLIED: SUSPENDED } }, "spec": { "replicas": 0 } });
-        for deployment in self.deployments() {
-            let applied = deployment.annotations().get(drift::APPLIED);
-            if replicas(&deployment) == 0 && applied.is_some_and(|applied| applied == SUSPENDED) {
+        let (label, naru) = live::MANAGED_BY;
+        let patch = json!({
+            "metadata": { "labels": { label: naru }, "annotations": { drift::APPLIED: SUSPENDED } },
+            "spec": { "replicas": 0 },
+        });
+        let mut deployments = self.deployments();
+        deployments.extend(self.hidden().await?);
+        for deployment in deployments {
+            let is = |value: Option<&String>, wanted| value.is_some_and(|value| value == wanted);
+            if replicas(&deployment) == 0
+                && is(deployment.annotations().get(drift::APPLIED), SUSPENDED)
+                && is(deployment.labels().get(label), naru)
+            {
                 continue;
             }
             let name = deployment.name_any();
@@ -195,6 +204,24 @@ where
             kept.put(began, &patched);
         }
         Ok(())
+    }
+
+    /// The resource's own Deployments that the watch does not show, since somebody has taken their label away. A resource
+    /// that never had workers has none of these.
+    async fn hidden(&self) -> Result<Vec<Deployment>, Error> {
+        let mut hidden = Vec::new();
+        let had_workers = |mut status: K::Status| status.of_workers().replicas.is_some();
+        if !self.object.status().cloned().is_some_and(had_workers) {
+            return Ok(hidden);
+        }
+        let namespace = self.namespace();
+        for (_, name) in &self.crew.members {
+            if self.context.live.deployments.get(&namespace, name).is_none() {
+                let found: Option<Deployment> = apply::get(self.context, &namespace, name).await?;
+                hidden.extend(found.filter(|found| apply::owns(self.object, found)));
+            }
+        }
+        Ok(hidden)
     }
 
     /// Writes what the pass found.
