@@ -193,7 +193,7 @@ async fn tell(sink: &SinkConnector, context: &Context, seen: &Seen) {
 }
 
 /// The name under which Connect knows the connector of this resource.
-fn connector_name(sink: &SinkConnector) -> String {
+fn connector_name<K: Resource>(sink: &K) -> String {
     Names {
         namespace: &sink.namespace().unwrap_or_default(),
         name: &sink.name_any(),

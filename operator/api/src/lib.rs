@@ -58,9 +58,6 @@ pub const PIPELINE_LABEL: &str = "naru.dev/pipeline";
 /// does not answer.
 pub const FORCE_DELETE_ANNOTATION: &str = "naru.dev/force-delete";
 
-/// Annotation of owned objects: a hash of what was applied.
-pub const APPLIED_ANNOTATION: &str = "naru.dev/applied";
-
 /// The definitions of all kinds, by the name of the file in `crds/` that holds each.
 pub fn definitions() -> [(&'static str, CustomResourceDefinition); 3] {
     [

@@ -6,7 +6,7 @@ use kube::Config;
 use snafu::ResultExt;
 
 use super::{ClientSnafu, Error, HttpSnafu};
-use crate::{client, controller::Context, leader::Fence, metrics::Metrics, settings::Settings};
+use crate::{client, connect, controller::Context, leader::Fence, metrics::Metrics, settings::Settings};
 
 /// Does no I/O.
 pub(super) fn build(
@@ -23,7 +23,7 @@ pub(super) fn build(
 fn http() -> reqwest::Result<reqwest::Client> {
     reqwest::Client::builder()
         .user_agent(concat!("naru-operator/", env!("CARGO_PKG_VERSION")))
-        .connect_timeout(Duration::from_secs(2))
+        .connect_timeout(connect::CONNECT_DEADLINE)
         .timeout(Duration::from_secs(10))
         .build()
 }

@@ -7,15 +7,14 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use super::restarts::Restarts;
-use crate::connect::Config;
+use crate::{connect::Config, controller::pace::Pace};
 
 /// Of all connectors.
 #[derive(Debug, Default)]
 pub struct Memory {
-    pub(super) restarts: Restarts,
+    pub(super) restarts: Pace,
     /// Repairs of what somebody keeps changing in Connect, at the pace of restarts.
-    pub(super) repairs: Restarts,
+    pub(super) repairs: Pace,
     /// Hashes of the values that each connector was last known to have as we want it. Values may be secret, so that
     /// the hashes have a random key.
     settled: Mutex<HashMap<String, Hashes>>,
@@ -57,6 +56,13 @@ impl Memory {
         self.restarts.forget(connector);
         self.repairs.forget(connector);
         self.entries().remove(connector);
+    }
+
+    /// Forgets the connectors of resources that are gone.
+    pub(super) fn retain(&self, is_there: impl Fn(&str) -> bool) {
+        self.restarts.retain(&is_there);
+        self.repairs.retain(&is_there);
+        self.entries().retain(|connector, _| is_there(connector));
     }
 
     fn hashes(&self, config: &Config) -> Hashes {

@@ -1,28 +1,8 @@
 //! When failed tasks are restarted. Connect does not restart them, and keeps no count.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
-};
+use std::time::Duration;
 
-use crate::connect::ConnectorStatus;
-
-/// A connector that has run for so long since its last restart fails for another reason.
-const FORGET: Duration = Duration::from_secs(900);
-
-/// The restarts of each connector. A task that fails soon after each restart shows as running in between, so that
-/// only time, and not a good look, makes up for a restart.
-#[derive(Debug, Default)]
-pub(super) struct Restarts(Mutex<BTreeMap<String, Restarted>>);
-
-#[derive(Clone, Copy, Debug)]
-struct Restarted {
-    /// Since when something has failed that was not restarted yet.
-    failed: Option<Instant>,
-    times: u32,
-    last: Option<Instant>,
-}
+use crate::{connect::ConnectorStatus, controller::pace::doubled};
 
 /// What kind of failure it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,11 +73,7 @@ impl Failure {
     }
 
     /// Time before the next restart after so many.
-    fn delay(self, times: u32) -> Duration {
-        let doubled = |first: u64, doublings: u32, longest: u64| {
-            let seconds = first.saturating_mul(1 << doublings.min(16));
-            Duration::from_secs(seconds.min(longest))
-        };
+    pub(super) fn delay(self, times: u32) -> Duration {
         match (self, times) {
             (Self::Passing, 0) => Duration::ZERO,
             // 5 s, 10 s, ... and at last one in five minutes, as long as it takes.
@@ -108,74 +84,23 @@ impl Failure {
     }
 }
 
-impl Restarts {
-    /// How long it is until what has failed of the connector is to be restarted.
-    pub(super) fn wait(&self, connector: &str, failure: Failure, now: Instant) -> Duration {
-        let mut entries = self.entries();
-        let restarted = entries.entry(connector.to_owned()).or_insert(Restarted {
-            failed: Some(now),
-            times: 0,
-            last: None,
-        });
-        if restarted
-            .last
-            .is_some_and(|last| now.saturating_duration_since(last) >= FORGET)
-        {
-            *restarted = Restarted {
-                failed: Some(now),
-                times: 0,
-                last: None,
-            };
-        }
-        let since = restarted.last.or(restarted.failed).unwrap_or(now);
-        (since + failure.delay(restarted.times)).saturating_duration_since(now)
-    }
-
-    /// Remembers a restart.
-    pub(super) fn restarted(&self, connector: &str, now: Instant) {
-        let mut entries = self.entries();
-        let times = entries.get(connector).map_or(0, |before| before.times);
-        let restarted = Restarted {
-            failed: None,
-            times: times.saturating_add(1),
-            last: Some(now),
-        };
-        entries.insert(connector.to_owned(), restarted);
-    }
-
-    /// Starts over: the connector is gone, or has another configuration.
-    pub(super) fn forget(&self, connector: &str) {
-        self.entries().remove(connector);
-    }
-
-    /// Nothing has failed. Restarts are only forgotten with time.
-    pub(super) fn well(&self, connector: &str) {
-        let mut entries = self.entries();
-        if entries.get(connector).is_some_and(|before| before.last.is_none()) {
-            entries.remove(connector);
-        }
-    }
-
-    fn entries(&self) -> MutexGuard<'_, BTreeMap<String, Restarted>> {
-        // A panic elsewhere cannot leave a half-made entry behind.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
+    use crate::controller::pace::Pace;
 
     /// Seconds at which a connector that fails again at once is restarted.
     fn restarts(failure: Failure, seconds: u64) -> Vec<u64> {
-        let (restarts, start) = (Restarts::default(), Instant::now());
+        let (restarts, start) = (Pace::default(), Instant::now());
         let due = |second: &u64| {
             let now = start + Duration::from_secs(*second);
-            let due = restarts.wait("shop.items", failure, now).is_zero();
-            if due {
-                restarts.restarted("shop.items", now);
+            let wait = restarts.wait("shop.items", |times| failure.delay(times), now);
+            if wait.is_zero() {
+                restarts.done("shop.items", now);
             }
-            due
+            wait.is_zero()
         };
         (0..seconds).filter(due).collect()
     }
@@ -189,30 +114,6 @@ mod tests {
     #[test]
     fn a_lasting_failure_waits_for_a_person_and_is_looked_at_every_ten_minutes() {
         assert_eq!(restarts(Failure::Lasting, 1800), [60, 180, 420, 900, 1500]);
-    }
-
-    #[test]
-    fn only_time_or_another_configuration_makes_up_for_restarts() {
-        let (restarts, start) = (Restarts::default(), Instant::now());
-        let after = |seconds| start + Duration::from_secs(seconds);
-        let wait = |seconds| {
-            restarts
-                .wait("shop.items", Failure::Passing, after(seconds))
-                .as_secs()
-        };
-        restarts.restarted("shop.items", after(0));
-        restarts.well("shop.items");
-        assert_eq!(wait(1), 4);
-        assert_eq!(
-            restarts.wait("shop.other", Failure::Passing, after(1)),
-            Duration::ZERO
-        );
-        restarts.restarted("shop.items", after(5));
-        assert_eq!(wait(6), 9);
-        assert_eq!(wait(5 + FORGET.as_secs()), 0);
-        restarts.restarted("shop.items", after(2000));
-        restarts.forget("shop.items");
-        assert_eq!(wait(2001), 0);
     }
 
     #[test]

@@ -63,10 +63,11 @@ pub(super) async fn settle(
     if let (Plan::Update, Some(found)) = (plan, registered) {
         changed = memory.changed(name, config, &found.config);
         // Whoever keeps changing it must not have its tasks restarted with each repair.
-        let pace = memory.repairs.wait(name, Failure::Passing, now);
+        let delay = |times| Failure::Passing.delay(times);
+        let pace = memory.repairs.wait(name, delay, now);
         if changed.here.is_empty() && !changed.there.is_empty() {
             if pace.is_zero() {
-                memory.repairs.restarted(name, now);
+                memory.repairs.done(name, now);
             } else {
                 (plan, next) = (Plan::Nothing, Some(pace));
             }
@@ -100,7 +101,7 @@ pub(super) async fn settle(
         }
         Plan::RestartFailed => {
             // Remembered first: a restart that is refused half-way may have happened as well.
-            memory.restarts.restarted(name, now);
+            memory.restarts.done(name, now);
             connect.restart_failed(name).await?;
             tracing::info!(connector = name, "restarted the failed tasks of a connector");
             // What made it fail is what people want to know.
@@ -138,7 +139,9 @@ fn restart_after(
         memory.restarts.well(aim.connector);
         return None;
     }
-    Some(memory.restarts.wait(aim.connector, Failure::of_all(status), now))
+    let failure = Failure::of_all(status);
+    let delay = |times| failure.delay(times);
+    Some(memory.restarts.wait(aim.connector, delay, now))
 }
 
 /// Signs that a task failed between its records and their schemas.

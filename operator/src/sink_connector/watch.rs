@@ -1,7 +1,7 @@
 //! Looks at each Connect cluster in use, and wakes the SinkConnectors whose connectors have changed.
 
 use std::{
-    collections::{BTreeMap, HashMap, hash_map::DefaultHasher},
+    collections::{BTreeMap, HashMap, HashSet, hash_map::DefaultHasher},
     hash::{Hash, Hasher},
     sync::Arc,
     time::{Duration, Instant},
@@ -43,6 +43,7 @@ pub async fn run(
         context.kafka.prune(now);
         context.registries.prune(now);
         context.connects.prune(now);
+        forget_gone(&context, &sinks);
         let Some(mut after) = stop.run_until_cancelled(look(&context, &sinks)).await else {
             return;
         };
@@ -53,6 +54,12 @@ pub async fn run(
         }
         before = after;
     }
+}
+
+/// Forgets connectors of resources that went without a last pass, such as those without a finalizer.
+fn forget_gone(context: &Context, sinks: &Store<Guarded<SinkConnector>>) {
+    let there: HashSet<String> = sinks.state().iter().map(|sink| connector_name(&**sink)).collect();
+    context.connectors.retain(|connector| there.contains(connector));
 }
 
 /// What was seen of the connector of each SinkConnector.
@@ -223,6 +230,45 @@ mod tests {
         assert_eq!(names(&changed(&before, &mut after)), ["b", "c"]);
         let requests = fake.world(|world| world.requests.clone());
         assert_eq!(requests, ["GET /connectors?expand=status&expand=info"; 2]);
+    }
+
+    #[tokio::test]
+    async fn a_connector_whose_resource_is_gone_is_forgotten_and_one_that_cannot_be_read_is_not() {
+        let (context, _server) = Context::test(settings());
+        let (sinks, mut writer) = store::<Guarded<SinkConnector>>();
+        let of = |name: &str, spec: &serde_json::Value| -> Guarded<SinkConnector> {
+            let metadata = json!({ "name": name, "namespace": "shop" });
+            let (api, kind) = ("naru.dev/v1alpha1", "SinkConnector");
+            let sink = json!({ "apiVersion": api, "kind": kind, "metadata": metadata, "spec": spec });
+            serde_json::from_value(sink).unwrap()
+        };
+        writer.apply_watcher_event(&Event::Init);
+        let readable = json!({ "topics": ["items"], "class": "org.example.Sink" });
+        for (name, spec) in [("here", &readable), ("unreadable", &json!(5)), ("gone", &readable)] {
+            writer.apply_watcher_event(&Event::InitApply(of(name, spec)));
+        }
+        writer.apply_watcher_event(&Event::InitDone);
+        let (memory, now) = (&context.connectors, Instant::now());
+        let (none, new) = (Config::default(), Config::from([("a", "1")]));
+        let delay = |times| Duration::from_secs(u64::from(times));
+        let known = |name: &str| {
+            let restarted = !memory.restarts.wait(name, delay, now).is_zero();
+            let repaired = !memory.repairs.wait(name, delay, now).is_zero();
+            let settled = !memory.changed(name, &new, &none).here.is_empty();
+            (restarted, repaired, settled)
+        };
+        for name in ["shop.here", "shop.unreadable", "shop.gone"] {
+            memory.restarts.done(name, now);
+            memory.repairs.done(name, now);
+            memory.settled(name, &none);
+            assert_eq!(known(name), (true, true, true));
+        }
+        writer.apply_watcher_event(&Event::Delete(of("gone", &readable)));
+        forget_gone(&context, &sinks);
+        for name in ["shop.here", "shop.unreadable"] {
+            assert_eq!(known(name), (true, true, true), "{name}");
+        }
+        assert_eq!(known("shop.gone"), (false, false, false));
     }
 
     #[test]
