@@ -147,10 +147,7 @@ where
 /// Whether it is a finalizer of naru's, of whichever version. Pure.
 fn is_ours(finalizer: &str) -> bool {
     let domain = finalizer.split('/').next().unwrap_or_default();
-    domain == GROUP
-        || domain
-            .strip_suffix(GROUP)
-            .is_some_and(|kind| kind.ends_with('.'))
+    domain == GROUP || domain.strip_suffix(GROUP).is_some_and(|kind| kind.ends_with('.'))
 }
 
 /// Whether somebody has said that the deletion must not wait. Pure.

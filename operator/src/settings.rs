@@ -179,7 +179,8 @@ mod tests {
     #[test]
     fn times_between_looks_without_end_or_pause_are_refused() {
         for flag in ["--resync", "--autoscale-every"] {
-            let parse = |value| Settings::try_parse_from(["naru-operator", "--worker-image", "w", flag, value]);
+            let parse =
+                |value| Settings::try_parse_from(["naru-operator", "--worker-image", "w", flag, value]);
             for value in ["1s", "1m30s", "1h"] {
                 assert!(parse(value).is_ok(), "{flag} {value}");
             }

@@ -3,21 +3,26 @@
 use std::fmt;
 
 const MASKED: &str = "***";
-/// A user name that is shorter, characters, is no secret worth the name: without it the rest could not be read.
-const SHORTEST_USERNAME: usize = 4;
+/// A user name or a line of a longer secret that is shorter, characters, is no secret worth the name: without it the
+/// rest could not be read.
+const SHORTEST: usize = 4;
 
-/// Values that must not be shown. Each occurrence in a text becomes `***`.
+/// Values that must not be shown. Each occurrence in a text becomes `***`, and so does each of their lines: of a text that
+/// quotes a key of many lines only some are shown.
 #[derive(Clone, Default)]
 pub struct Mask(Vec<String>);
 
 impl Mask {
     /// Masks these values.
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
+        let lines = |secret: &'a str| secret.lines().map(str::trim).filter(|line| is_long(line));
         // Connect trims values, and quotes them trimmed.
         let mut secrets: Vec<_> = secrets
             .into_iter()
-            .map(|s| s.trim().to_owned())
-            .filter(|s| !s.is_empty())
+            .map(str::trim)
+            .filter(|secret| !secret.is_empty())
+            .flat_map(|secret| std::iter::once(secret).chain(lines(secret)))
+            .map(str::to_owned)
             .collect();
         // The longest first: a secret that begins with another one must not leave its end behind.
         secrets.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
@@ -27,9 +32,7 @@ impl Mask {
 
     /// Masks the values of these entries of a configuration.
     pub fn of<'a>(entries: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
-        let secret = |(key, value): &(&str, &str)| {
-            !is_username(key) || value.trim().chars().count() >= SHORTEST_USERNAME
-        };
+        let secret = |(key, value): &(&str, &str)| !is_username(key) || is_long(value.trim());
         Self::new(entries.into_iter().filter(secret).map(|(_, value)| value))
     }
 
@@ -48,6 +51,10 @@ impl Mask {
         }
         shown
     }
+}
+
+fn is_long(text: &str) -> bool {
+    text.chars().count() >= SHORTEST
 }
 
 /// Whether a key of a configuration names a user. Anything else may be a password.
@@ -72,7 +79,7 @@ mod tests {
 
     #[test]
     fn secrets_become_stars() {
-        let cases: [(&str, &[&str], &str, &str); 6] = [
+        let cases: [(&str, &[&str], &str, &str); 8] = [
             ("nothing secret", &[], "pass word", "pass word"),
             ("twice", &["geheim"], "geheim, geheim", "***, ***"),
             (
@@ -86,6 +93,18 @@ mod tests {
                 &["geheim\n"],
                 "'geheim' is wrong",
                 "'***' is wrong",
+            ),
+            (
+                "a line of a key, as a stack trace is cut to",
+                &["-----BEGIN KEY-----\n  c2VjcmV0\r\nbGFzdA==\n-----END KEY-----\n"],
+                "Caused by: no key: c2VjcmV0",
+                "Caused by: no key: ***",
+            ),
+            (
+                "lines that say nothing",
+                &["{\n  \"password\": \"geheim\"\n}"],
+                "{ \"password\": \"geheim\" }",
+                "{ *** }",
             ),
             ("an empty value masks nothing", &["", " \n"], "text", "text"),
             ("Hangul", &["비밀"], "값은 비밀입니다", "값은 ***입니다"),

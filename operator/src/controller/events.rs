@@ -74,10 +74,7 @@ impl Recorder {
         } = regarding;
         let says = (event.type_, &event.reason, &event.action, &note);
         let key = self.hasher.hash_one((uid, namespace, name, says));
-        let api = Api::<Stored>::namespaced(
-            self.client.clone(),
-            namespace.as_deref().unwrap_or("default"),
-        );
+        let api = Api::<Stored>::namespaced(self.client.clone(), namespace.as_deref().unwrap_or("default"));
         if let Some(told) = self.again(key, now) {
             let series = EventSeries {
                 count: told.times,
@@ -216,9 +213,20 @@ mod tests {
     #[tokio::test]
     async fn a_long_note_keeps_what_is_to_be_done() {
         let (context, api) = context();
-        let note = format!("gave up deleting topics {:?}; delete them there", vec!["t".repeat(249); 3]);
+        let note = format!(
+            "gave up deleting topics {:?}; delete them there",
+            vec!["t".repeat(249); 3]
+        );
         let type_ = EventType::Warning;
-        tell(&context, &object(), type_, "TopicsLeftBehind", "Delete", note.clone()).await;
+        tell(
+            &context,
+            &object(),
+            type_,
+            "TopicsLeftBehind",
+            "Delete",
+            note.clone(),
+        )
+        .await;
         let events = api.world(|world| std::mem::take(&mut world.events));
         assert_eq!(events[0]["note"], note);
     }

@@ -42,9 +42,7 @@ impl Pace {
     /// How long it is until it may be done: `delay` after it was done so many times, or after it was first asked for.
     pub fn wait(&self, what: &str, delay: impl Fn(u32) -> Duration, now: Instant) -> Duration {
         let mut entries = self.entries();
-        let done = entries
-            .entry(what.to_owned())
-            .or_insert_with(|| Done::never(now));
+        let done = entries.entry(what.to_owned()).or_insert_with(|| Done::never(now));
         if done.is_forgotten(now) {
             *done = Done::never(now);
         }
@@ -65,9 +63,7 @@ impl Pace {
     pub fn done(&self, what: &str, now: Instant) {
         let mut entries = self.entries();
         entries.retain(|_, before| !before.is_forgotten(now));
-        let done = entries
-            .entry(what.to_owned())
-            .or_insert_with(|| Done::never(now));
+        let done = entries.entry(what.to_owned()).or_insert_with(|| Done::never(now));
         done.times = done.times.saturating_add(1);
         done.last = Some(now);
     }

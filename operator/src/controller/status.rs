@@ -128,7 +128,10 @@ const MOST_WRITTEN: usize = 1024;
 
 impl Written {
     /// The newest status that is known of this resource.
-    pub(crate) fn latest<K: Resource + HasStatus<Status: Conditions>>(&self, object: &K) -> Option<K::Status> {
+    pub(crate) fn latest<K: Resource + HasStatus<Status: Conditions>>(
+        &self,
+        object: &K,
+    ) -> Option<K::Status> {
         let known = object.status().cloned();
         let Some(uid) = object.uid() else { return known };
         let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);

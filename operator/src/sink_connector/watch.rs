@@ -244,7 +244,11 @@ mod tests {
         };
         writer.apply_watcher_event(&Event::Init);
         let readable = json!({ "topics": ["items"], "class": "org.example.Sink" });
-        for (name, spec) in [("here", &readable), ("unreadable", &json!(5)), ("gone", &readable)] {
+        for (name, spec) in [
+            ("here", &readable),
+            ("unreadable", &json!(5)),
+            ("gone", &readable),
+        ] {
             writer.apply_watcher_event(&Event::InitApply(of(name, spec)));
         }
         writer.apply_watcher_event(&Event::InitDone);

@@ -100,9 +100,7 @@ where
             Ok(Some(Ending::Gone)) => Ok(ControlFlow::Break(Action::await_change())),
             // Of what somebody else has written meanwhile the watch tells in a moment.
             Err(error) if error.is_conflict() => Err(error),
-            Ok(Some(Ending::Waits(error))) | Err(error) => {
-                pass.end(Err(error)).await.map(ControlFlow::Break)
-            }
+            Ok(Some(Ending::Waits(error))) | Err(error) => pass.end(Err(error)).await.map(ControlFlow::Break),
         }
     }
 

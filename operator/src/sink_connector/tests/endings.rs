@@ -35,7 +35,8 @@ async fn the_finalizer_comes_before_anything_is_registered() {
 /// Answers the next request with a refusal, and returns its method and path.
 async fn refuse(server: &mut Server, code: u16, reason: &str) -> String {
     let (request, send) = server.next_request().await.expect("a request was to come");
-    let refusal = json!({ "kind": "Status", "status": "Failure", "reason": reason, "code": code, "message": "no" });
+    let refusal =
+        json!({ "kind": "Status", "status": "Failure", "reason": reason, "code": code, "message": "no" });
     let refusal = Body::from(serde_json::to_vec(&refusal).unwrap());
     send.send_response(Response::builder().status(code).body(refusal).unwrap());
     format!("{} {}", request.method(), request.uri().path())
