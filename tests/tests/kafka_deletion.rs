@@ -1,0 +1,108 @@
+//! The deletion of topics and consumer groups against the real Kafka.
+
+#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
+use std::{collections::BTreeMap, time::Duration};
+
+use naru_operator::{
+    endpoint::Freshness,
+    kafka::{Clusters, TopicSpec},
+};
+use naru_tests::loopback::{Kafka, eventually};
+use rdkafka::{
+    ClientConfig, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, CommitMode, Consumer},
+};
+
+const WITHIN: Duration = Duration::from_secs(20);
+
+fn topic(name: &str) -> TopicSpec {
+    TopicSpec {
+        name: name.to_owned(),
+        partitions: 2,
+        config: BTreeMap::new(),
+        grow: false,
+    }
+}
+
+/// A consumer group with an offset, and no members.
+fn commit(kafka: &Kafka, group: &str, topic: &str) {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", kafka.address())
+        .set("group.id", group)
+        .create()
+        .unwrap();
+    let mut offsets = TopicPartitionList::new();
+    offsets.add_partition_offset(topic, 0, Offset::Offset(0)).unwrap();
+    // A broker that has just started loads its groups first.
+    eventually(WITHIN, "the offset is committed", || {
+        consumer.commit(&offsets, CommitMode::Sync).is_ok()
+    });
+}
+
+/// Whether Kafka knows offsets of the group.
+fn has_offsets(kafka: &Kafka, group: &str, topic: &str) -> bool {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", kafka.address())
+        .set("group.id", group)
+        .create()
+        .unwrap();
+    let mut asked = TopicPartitionList::new();
+    asked.add_partition(topic, 0);
+    let found = consumer.committed_offsets(asked, WITHIN).unwrap();
+    found.elements()[0].offset() != Offset::Invalid
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn topics_and_groups_that_are_deleted_are_gone_and_others_stay() {
+    let kafka = tokio::task::spawn_blocking(Kafka::start).await.unwrap();
+    let cluster = Clusters::default().get(kafka.address()).unwrap();
+    for name in ["mine", "other"] {
+        let ensured = cluster.ensure(&topic(name), Freshness::Recent).await.unwrap();
+        assert!(ensured.created, "{name}");
+    }
+    let again = cluster.ensure(&topic("mine"), Freshness::Now).await.unwrap();
+    assert_eq!((again.partitions, again.created), (2, false));
+    for (group, topic) in [("group", "mine"), ("group", "other"), ("bystander", "other")] {
+        commit(&kafka, group, topic);
+        assert!(has_offsets(&kafka, group, topic), "{group} of {topic}");
+    }
+
+    let topics = ["mine".to_owned()];
+    // A second time as after a crash between the deletion and its report.
+    for _ in 0..2 {
+        cluster.delete_group("group").await.unwrap();
+        cluster.delete_topics(&topics).await.unwrap();
+    }
+    assert_eq!(cluster.partitions("mine", Freshness::Now).await.unwrap(), None);
+    assert_eq!(
+        cluster.partitions("other", Freshness::Now).await.unwrap(),
+        Some(2)
+    );
+    assert!(!has_offsets(&kafka, "group", "other"));
+    assert!(has_offsets(&kafka, "bystander", "other"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_with_members_is_not_deleted() {
+    let kafka = tokio::task::spawn_blocking(Kafka::start).await.unwrap();
+    let cluster = Clusters::default().get(kafka.address()).unwrap();
+    cluster.ensure(&topic("items"), Freshness::Now).await.unwrap();
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", kafka.address())
+        .set("group.id", "group")
+        .create()
+        .unwrap();
+    consumer.subscribe(&["items"]).unwrap();
+    let end = std::time::Instant::now() + WITHIN;
+    while consumer.assignment().unwrap().count() == 0 {
+        assert!(std::time::Instant::now() < end, "no partition was assigned");
+        let _ = consumer.poll(Duration::from_millis(200));
+    }
+    let refused = cluster.delete_group("group").await.unwrap_err();
+    let text = refused.to_string();
+    assert!(
+        text.contains("refused to delete consumer group \"group\""),
+        "{text}"
+    );
+}
