@@ -48,6 +48,11 @@ where
     }
 }
 
+/// That something is so; otherwise what is so instead. For conditions of [`eventually`].
+pub fn ensure(is_so: bool, otherwise: impl FnOnce() -> String) -> Result<(), String> {
+    if is_so { Ok(()) } else { Err(otherwise()) }
+}
+
 /// Runs a test in a namespace of its own, where only pods start that keep to the restricted Pod Security Standard. It is
 /// deleted afterwards. Of a test that fails, the pods' states are
 /// shown first, and with `NARU_KEEP` set the namespace stays.
@@ -80,10 +85,12 @@ where
         show_pods(&client, &name).await;
     }
     if outcome.is_ok() || std::env::var_os("NARU_KEEP").is_none() {
-        namespaces
-            .delete(&name, &DeleteParams::default())
-            .await
-            .expect("failed to delete the namespace");
+        match namespaces.delete(&name, &DeleteParams::default()).await {
+            Ok(_) => {}
+            // The test has deleted it.
+            Err(kube::Error::Api(status)) if status.is_not_found() => {}
+            Err(error) => panic!("failed to delete namespace {name}: {error}"),
+        }
     }
     if let Err(panic) = outcome {
         std::panic::resume_unwind(panic);
@@ -114,8 +121,18 @@ async fn show_pods(client: &Client, namespace: &str) {
     }
 }
 
+/// Applies YAML in a namespace. What kubectl prints, or its complaint.
+pub async fn apply(namespace: &str, yaml: &str) -> Result<String, String> {
+    kubectl_with(&["--namespace", namespace, "apply", "--filename", "-"], yaml).await
+}
+
 /// Copies the Secret with the database's credentials to another namespace.
 pub async fn copy_credentials(client: &Client, namespace: &str) {
+    copy_credentials_as(client, namespace, "mysql").await;
+}
+
+/// The same, under another name.
+pub async fn copy_credentials_as(client: &Client, namespace: &str, name: &str) {
     let secret = Api::<Secret>::namespaced(client.clone(), "naru-stack")
         .get("mysql")
         .await
@@ -125,7 +142,7 @@ pub async fn copy_credentials(client: &Client, namespace: &str) {
         type_: secret.type_,
         ..Secret::default()
     };
-    copy.metadata.name = Some("mysql".to_owned());
+    copy.metadata.name = Some(name.to_owned());
     let secrets = Api::<Secret>::namespaced(client.clone(), namespace);
     secrets
         .create(&PostParams::default(), &copy)

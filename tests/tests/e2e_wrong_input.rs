@@ -4,12 +4,13 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::apps::v1::Deployment;
-use kube::{Api, Client};
-use naru_api::{Condition, FilteredSum, ScrapeJob, SinkConnector};
+use kube::Api;
+use naru_api::{FilteredSum, ScrapeJob, SinkConnector};
 use naru_tests::{
-    cluster::{eventually, kubectl_with, with_namespace},
+    cluster::{apply, eventually, with_namespace},
     joongna::Pipeline,
+    said::{fails, holds, says},
+    workers::{deployment, generations, pods, settled},
 };
 
 const SOON: Duration = Duration::from_secs(60);
@@ -62,14 +63,17 @@ async fn a_condition_names_what_the_api_server_cannot_see() {
             .replace("filter: price <= 1000000", "filter: price <=");
         apply(&namespace, &wrong).await.unwrap();
         let job = Api::<ScrapeJob>::namespaced(client.clone(), &namespace);
-        condition(&job, "joongna", "Valid", "InvalidSpec", "field \"title\"").await;
+        let wrong = fails("Valid", "InvalidSpec");
+        says(&job, "joongna", SOON, wrong.saying("field \"title\"")).await;
         let sum = Api::<FilteredSum>::namespaced(client.clone(), &namespace);
-        condition(&sum, "joongna-total", "Valid", "InvalidSpec", "filter: ").await;
+        says(&sum, "joongna-total", SOON, wrong.saying("filter: ")).await;
         let sink = Api::<SinkConnector>::namespaced(client.clone(), &namespace);
-        condition(&sink, "joongna-mysql", "DependenciesReady", "", "mysql").await;
+        let missing = fails("DependenciesReady", "SecretMissing").saying("mysql");
+        says(&sink, "joongna-mysql", SOON, missing).await;
+        let running = generations(&client, &namespace).await.unwrap();
         assert!(
-            deployments(&client, &namespace).await.is_empty(),
-            "nothing runs for a spec that cannot work"
+            running.is_empty(),
+            "nothing runs for a spec that cannot work: {running:?}"
         );
     })
     .await;
@@ -77,138 +81,60 @@ async fn a_condition_names_what_the_api_server_cannot_see() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_silent_dependency_is_named_and_a_bad_edit_changes_nothing_that_runs() {
-    with_namespace("silent", |client, namespace| async move {
+    with_namespace("unmoved", |client, namespace| async move {
         let (_, _, yaml) = Pipeline::in_namespace(&namespace, "");
-        let job = yaml.split("\n---\n").next().unwrap();
-        apply(&namespace, job).await.unwrap();
+        let documents: Vec<_> = yaml.split("\n---\n").collect();
+        let (job, sum) = (documents[0], documents[2]);
+        apply(&namespace, &format!("{job}\n---\n{sum}")).await.unwrap();
         let jobs = Api::<ScrapeJob>::namespaced(client.clone(), &namespace);
-        eventually("there are a planner and fetchers", SOON, || async {
-            let found = deployments(&client, &namespace).await;
-            if found.len() == 2 {
-                Ok(())
-            } else {
-                Err(format!("{found:?}"))
-            }
+        let sums = Api::<FilteredSum>::namespaced(client.clone(), &namespace);
+        says(&sums, "joongna-total", SOON, holds("Ready", "Running")).await;
+        eventually("the fetcher is ready", SOON, || async {
+            settled(&deployment(&client, &namespace, "joongna-fetcher").await?)
         })
         .await;
-        let before = deployments(&client, &namespace).await;
+        let running = || async {
+            let generations = generations(&client, &namespace).await.unwrap();
+            (generations, pods(&client, &namespace).await.unwrap())
+        };
+        let before = running().await;
+        assert_eq!(before.0.len(), 3, "planner, fetcher and sum: {before:?}");
 
-        let elsewhere = format!("{job}\n  registry: {{url: \"http://127.0.0.1:9/silent\"}}\n");
-        apply(&namespace, &elsewhere).await.unwrap();
-        condition(
-            &jobs,
-            "joongna",
-            "DependenciesReady",
-            "RegistryUnreachable",
-            "127.0.0.1:9",
+        let elsewhere = "registry: {url: \"http://127.0.0.1:9/silent\"}";
+        let silent = fails("DependenciesReady", "RegistryUnreachable").saying("127.0.0.1:9");
+        let as_before = holds("Degraded", "LastKnownGood");
+        apply(
+            &namespace,
+            &format!(
+                "{}\n  {elsewhere}\n---\n{}\n  {elsewhere}\n",
+                job.trim_end(),
+                sum.trim_end()
+            ),
         )
-        .await;
+        .await
+        .unwrap();
+        says(&jobs, "joongna", SOON, silent).await;
+        says(&jobs, "joongna", SOON, as_before).await;
+        says(&sums, "joongna-total", SOON, silent).await;
+        says(&sums, "joongna-total", SOON, as_before).await;
         let other = format!("{job}\n  kafka: {{bootstrapServers: \"127.0.0.1:9\"}}\n")
             .replace("name: joongna\n", "name: other\n");
         apply(&namespace, &other).await.unwrap();
-        condition(
-            &jobs,
-            "other",
-            "DependenciesReady",
-            "KafkaUnreachable",
-            "127.0.0.1:9",
-        )
-        .await;
+        let silent = fails("DependenciesReady", "KafkaUnreachable").saying("127.0.0.1:9");
+        says(&jobs, "other", SOON, silent).await;
         let bad = job.replace("$..product.productSeq", "\"$..[\"");
         apply(&namespace, &bad).await.unwrap();
-        condition(&jobs, "joongna", "Valid", "InvalidSpec", "field \"productSeq\"").await;
-        assert_eq!(
-            deployments(&client, &namespace).await,
-            before,
-            "the workers were left as they were"
-        );
+        let wrong = fails("Valid", "InvalidSpec").saying("field \"productSeq\"");
+        says(&jobs, "joongna", SOON, wrong).await;
+        says(&jobs, "joongna", SOON, as_before).await;
+        assert_eq!(running().await, before, "the workers were left as they were");
 
-        apply(&namespace, job).await.unwrap();
-        eventually("the mended job is valid again", SOON, || async {
-            let job = jobs.get("joongna").await.map_err(|e| e.to_string())?;
-            match job
-                .status
-                .unwrap_or_default()
-                .conditions
-                .iter()
-                .find(|c| c.condition_type == "Valid")
-            {
-                Some(valid) if valid.status == "True" => Ok(()),
-                other => Err(format!("{other:?}")),
-            }
-        })
-        .await;
-        assert_eq!(
-            deployments(&client, &namespace).await,
-            before,
-            "and mending changed nothing either"
-        );
+        apply(&namespace, &format!("{job}\n---\n{sum}")).await.unwrap();
+        let mended = fails("Degraded", "AsExpected");
+        says(&jobs, "joongna", SOON, mended).await;
+        says(&sums, "joongna-total", SOON, mended).await;
+        says(&sums, "joongna-total", SOON, holds("Ready", "Running")).await;
+        assert_eq!(running().await, before, "and mending changed nothing either");
     })
     .await;
-}
-
-/// Waits for a condition that is false for this reason (any, if empty), with this text in its message.
-async fn condition<K>(api: &Api<K>, name: &str, condition_type: &str, reason: &str, text: &str)
-where
-    K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Conditions,
-{
-    eventually(
-        &format!("{name}: {condition_type} is false with {text:?}"),
-        SOON,
-        || async {
-            let object = api.get(name).await.map_err(|e| e.to_string())?;
-            let found = object
-                .conditions()
-                .iter()
-                .find(|c| c.condition_type == condition_type)
-                .cloned();
-            match found {
-                Some(found)
-                    if found.status == "False"
-                        && (reason.is_empty() || found.reason == reason)
-                        && found.message.contains(text) =>
-                {
-                    Ok(())
-                }
-                other => Err(format!("{other:?}")),
-            }
-        },
-    )
-    .await;
-}
-
-trait Conditions {
-    fn conditions(&self) -> &[Condition];
-}
-
-macro_rules! has_conditions {
-    ($($kind:ty),*) => {$(
-        impl Conditions for $kind {
-            fn conditions(&self) -> &[Condition] {
-                self.status.as_ref().map_or(&[], |status| &status.conditions)
-            }
-        }
-    )*};
-}
-has_conditions!(ScrapeJob, FilteredSum, SinkConnector);
-
-/// Name and generation of each Deployment. A generation changes only with the Deployment's spec.
-async fn deployments(client: &Client, namespace: &str) -> Vec<(String, i64)> {
-    let list = Api::<Deployment>::namespaced(client.clone(), namespace)
-        .list(&Default::default())
-        .await
-        .unwrap();
-    list.into_iter()
-        .map(|deployment| {
-            let metadata = deployment.metadata;
-            (
-                metadata.name.unwrap_or_default(),
-                metadata.generation.unwrap_or_default(),
-            )
-        })
-        .collect()
-}
-
-async fn apply(namespace: &str, yaml: &str) -> Result<String, String> {
-    kubectl_with(&["--namespace", namespace, "apply", "--filename", "-"], yaml).await
 }
