@@ -179,6 +179,11 @@ async fn tell(sink: &SinkConnector, context: &Context, seen: &Seen) {
             let note = format!("Secrets have new values, which the connector was registered with: {keys}");
             (EventType::Normal, reason::SECRET_ROTATED, note)
         }),
+        seen.lost.then(|| {
+            let note =
+                "somebody has unregistered the connector in Kafka Connect, and it was registered again";
+            (EventType::Warning, reason::DRIFT_REPAIRED, note.to_owned())
+        }),
         (seen.plan == Plan::RestartFailed).then(|| {
             (
                 EventType::Normal,

@@ -97,19 +97,40 @@ where
     match decide(wanted, live.as_ref()) {
         Decision::Nothing => {}
         Decision::Apply if live.is_some() => _ = patch(context, &namespace, wanted).await?,
-        Decision::Apply if C::IMMUTABLE => create(context, owner, wanted).await?,
-        Decision::Apply => {
-            // An apply would take over what is there, so it is looked at first.
-            match (get::<C>(context, &namespace, &name).await?, first) {
-                (Some(found), _) => refuse_others(owner, &found)?,
-                (None, Some(replicas)) => begin(context, &namespace, wanted, replicas).await?,
-                (None, None) => {}
-            }
-            patch(context, &namespace, wanted).await?;
-        }
+        Decision::Apply => make(context, owner, wanted, first).await?,
         Decision::Repair(fields) => return repair(context, owner, wanted, &fields).await,
     }
     Ok(Settled::Yes)
+}
+
+/// Makes a child that is not there, and tells so if somebody else has deleted it.
+async fn make<K, C>(context: &Context, owner: &K, wanted: &C, first: Option<i32>) -> Result<(), Error>
+where
+    K: Resource<DynamicType = ()>,
+    C: Child,
+{
+    let (namespace, name) = (owner.namespace().unwrap_or_default(), wanted.name_any());
+    let uid = owner.meta().uid.as_deref().unwrap_or_default();
+    let lost = C::kept(&context.live).lost(&namespace, &name, uid);
+    if C::IMMUTABLE {
+        create(context, owner, wanted).await?;
+    } else {
+        // An apply would take over what is there, so it is looked at first.
+        match (get::<C>(context, &namespace, &name).await?, first) {
+            (Some(found), _) => refuse_others(owner, &found)?,
+            (None, Some(replicas)) => begin(context, &namespace, wanted, replicas).await?,
+            (None, None) => {}
+        }
+        patch(context, &namespace, wanted).await?;
+    }
+    if lost {
+        let kind = C::kind(&());
+        tracing::info!(%kind, %namespace, %name, "created again what somebody else deleted");
+        let note = format!("somebody deleted {kind} {name:?}, which was created again");
+        let (type_, reason) = (EventType::Warning, reason::DRIFT_REPAIRED);
+        tell(context, owner, type_, reason, "Repair", note).await;
+    }
+    Ok(())
 }
 
 /// Changes back what somebody else has changed, and tells so.

@@ -168,9 +168,7 @@ fn valid(before: &[Condition], ended: &Ended<'_>) -> Observed {
     if let Err(error @ (Error::Invalid { .. } | Error::Incompatible { .. })) = ended.outcome {
         return Observed::fails(VALID, error.reason(), error.sentence());
     }
-    let known = before
-        .iter()
-        .find(|condition| condition.condition_type == VALID);
+    let known = before.iter().find(|condition| condition.condition_type == VALID);
     match known.map(|known| (known.status.as_str(), known)) {
         Some(("False", known)) if !ended.read => {
             let reasons = [reason::SCHEMA_INCOMPATIBLE, reason::INVALID_SPEC];

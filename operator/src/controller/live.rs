@@ -83,6 +83,8 @@ struct State {
     /// be out of date.
     gone: VecDeque<Place>,
     times: u64,
+    /// What somebody else has deleted and is not there again, with the uid of its owner.
+    lost: BTreeMap<Place, String>,
 }
 
 #[derive(Debug)]
@@ -143,9 +145,18 @@ where
         }
     }
 
-    /// It was deleted, as the watch will tell a moment later.
+    /// We have deleted it, as the watch will tell a moment later, or has told already.
     pub fn forget(&self, namespace: &str, name: &str) {
-        self.state().remove(&(namespace.to_owned(), name.to_owned()));
+        let place = (namespace.to_owned(), name.to_owned());
+        let mut state = self.state();
+        state.remove(&place);
+        state.lost.remove(&place);
+    }
+
+    /// Whether somebody else has deleted it, and it was controlled by the owner with this uid.
+    pub fn lost(&self, namespace: &str, name: &str, uid: &str) -> bool {
+        let place = (namespace.to_owned(), name.to_owned());
+        self.state().lost.get(&place).is_some_and(|owner| owner == uid)
     }
 
     /// Takes over what the watch says. Returns the owners whose children are not as they were.
@@ -154,7 +165,7 @@ where
         let known = *self.listed.borrow();
         match event {
             watcher::Event::Apply(object) => state.insert(&object).into_iter().collect(),
-            watcher::Event::Delete(object) => state.remove(&place(&object)).into_iter().collect(),
+            watcher::Event::Delete(object) => state.lose(&place(&object)).into_iter().collect(),
             watcher::Event::Init => {
                 state.named = Some(BTreeSet::new());
                 Vec::new()
@@ -174,7 +185,7 @@ where
                     .filter(|place| !named.contains(*place))
                     .cloned()
                     .collect();
-                let woken = unnamed.iter().filter_map(|place| state.remove(place)).collect();
+                let woken = unnamed.iter().filter_map(|place| state.lose(place)).collect();
                 drop(state);
                 self.listed.send_replace(true);
                 woken
@@ -210,6 +221,7 @@ impl State {
         let mut pruned = object.clone();
         pruned.meta_mut().managed_fields = None;
         let text = serde_json::to_string(&pruned).expect("Kubernetes objects have text as keys");
+        self.lost.remove(&place);
         self.objects.insert(
             place,
             Object {
@@ -225,6 +237,18 @@ impl State {
     fn gone_since(&self, Began(times): Began, place: &Place) -> bool {
         let since = usize::try_from(self.times - times).unwrap_or(usize::MAX);
         since > self.gone.len() || self.gone.iter().rev().take(since).any(|gone| gone == place)
+    }
+
+    /// The watch tells that it went. What we have deleted ourselves is unknown by then.
+    fn lose(&mut self, place: &Place) -> Option<Woken> {
+        let owner = self.objects.get(place).and_then(|object| object.owner.as_ref());
+        if let Some(owner) = owner {
+            if self.lost.len() >= MOST_GONE {
+                self.lost.clear();
+            }
+            self.lost.insert(place.clone(), owner.uid.clone());
+        }
+        self.remove(place)
     }
 
     fn remove(&mut self, place: &Place) -> Option<Woken> {
@@ -420,6 +444,27 @@ mod tests {
         }
         kept.put(began, &map("d", 4));
         assert_eq!(versions(&kept).len(), 1);
+    }
+
+    #[test]
+    fn it_is_known_what_somebody_else_has_deleted_until_it_is_there_again() {
+        let kept = listed(vec![map("a", 1), map("b", 1), map("c", 1)]);
+        let lost = || ["a", "b", "c"].map(|name| kept.lost("shop", name, "0001"));
+        // By us, of which the watch tells before the answer comes, or after it.
+        kept.take(Event::Delete(map("a", 2)));
+        kept.forget("shop", "a");
+        kept.forget("shop", "b");
+        kept.take(Event::Delete(map("b", 2)));
+        assert_eq!(lost(), [false, false, false]);
+        kept.take(Event::Delete(map("c", 2)));
+        assert_eq!(lost(), [false, false, true]);
+        assert!(!kept.lost("shop", "c", "0002"), "it was another owner's");
+        kept.put(kept.begin(), &map("c", 3));
+        assert_eq!(lost(), [false, false, false]);
+        // While nobody watched.
+        kept.take(Event::Init);
+        kept.take(Event::InitDone);
+        assert_eq!(lost(), [false, false, true]);
     }
 
     #[test]

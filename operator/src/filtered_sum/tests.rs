@@ -323,12 +323,27 @@ async fn a_budget_that_was_deleted_or_changed_comes_back() {
 }
 
 #[tokio::test]
-async fn workers_that_were_deleted_come_back() {
+async fn workers_that_were_deleted_come_back_and_that_is_told_though_they_were_changed_a_moment_before() {
     let world = World::running().await;
+    world.edit(|workers| {
+        workers["spec"]["template"]["spec"]["containers"][0]["image"] = "evil:1".into();
+    });
+    world.pass().await;
     let workers: Deployment = world.api.object(WORKERS);
     world.api.world(|world| world.objects.remove(WORKERS));
     world.context.live.deployments.take(Event::Delete(workers));
-    assert_eq!(world.pass().await, ["GET deployments/total-sum", APPLY, STATUS]);
+    world.api.events();
+    assert_eq!(world.pass().await, ["GET deployments/total-sum", APPLY]);
+    let events = world.api.world(|world| world.events.clone());
+    let notes: Vec<_> = events
+        .iter()
+        .filter(|event| event["reason"] == "DriftRepaired")
+        .map(|event| &event["note"])
+        .collect();
+    assert_eq!(
+        notes,
+        ["somebody deleted Deployment \"total-sum\", which was created again"]
+    );
 }
 
 #[tokio::test]
@@ -562,5 +577,7 @@ async fn a_config_map_that_was_deleted_comes_back() {
     let config_map: ConfigMap = world.api.object(&path);
     world.api.world(|world| world.objects.remove(&path));
     world.context.live.config_maps.take(Event::Delete(config_map));
+    world.api.events();
     assert_eq!(world.pass().await, ["POST configmaps"]);
+    assert_eq!(world.api.events(), ["DriftRepaired"]);
 }

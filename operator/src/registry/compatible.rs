@@ -1,9 +1,6 @@
 //! Whether a registry takes a new schema for a topic beside those that it has.
 
-use std::{
-    sync::Arc,
-    time::Instant,
-};
+use std::{sync::Arc, time::Instant};
 
 use naru_api::condition::reason;
 use reqwest::{StatusCode, header::CONTENT_TYPE};

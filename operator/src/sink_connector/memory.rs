@@ -39,6 +39,11 @@ impl Memory {
         self.entries().insert(connector.to_owned(), hashes);
     }
 
+    /// Whether the connector was registered as it should be.
+    pub(super) fn knows(&self, connector: &str) -> bool {
+        self.entries().contains_key(connector)
+    }
+
     /// Which side has moved since all was well. Empty if nobody remembers that.
     pub(super) fn changed(&self, connector: &str, wanted: &Config, registered: &Config) -> Changed {
         let entries = self.entries();

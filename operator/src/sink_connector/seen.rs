@@ -29,6 +29,8 @@ pub(super) struct Seen {
     pub(super) next: Option<Duration>,
     /// Keys that somebody else had changed in Connect, and that were changed back.
     pub(super) drifted: Vec<String>,
+    /// Somebody else had unregistered it, and it was registered again.
+    pub(super) lost: bool,
     /// Keys whose values come from Secrets, and are new.
     pub(super) rotated: Vec<String>,
 }

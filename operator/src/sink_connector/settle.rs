@@ -54,6 +54,7 @@ pub(super) async fn settle(
         restart: due && !held,
     };
     let mut plan = plan(wanted, registered.as_ref());
+    let lost = plan == Plan::Create && memory.knows(name);
     let mut changed = Changed::default();
     let mut next = match wait {
         // It is due all the time, and the registry is not asked all the time.
@@ -123,6 +124,7 @@ pub(super) async fn settle(
         held,
         next,
         drifted,
+        lost,
         rotated,
     })
 }

@@ -364,6 +364,7 @@ fn seen(plan: Plan, status: Option<ConnectorStatus>) -> Seen {
         held: false,
         next: None,
         drifted: vec![],
+        lost: false,
         rotated: vec![],
     }
 }

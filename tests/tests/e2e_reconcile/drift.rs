@@ -90,6 +90,8 @@ async fn what_somebody_changes_or_deletes_is_as_declared_within_15_s_and_replica
             ensure(now.uid() != uid, || "it is still the old one".to_owned())
         })
         .await;
+        let gone = format!("somebody deleted Deployment {name:?}");
+        told(client, (namespace, "joongna-total"), REPAIRED, "DriftRepaired", &[&gone]).await;
         let before = config_maps(client, namespace).await.unwrap();
         let lost = before.keys().find(|name| name.starts_with("joongna-scrape-")).unwrap();
         kubectl(&["--namespace", namespace, "delete", "configmap", lost]).await.unwrap();
@@ -99,6 +101,8 @@ async fn what_somebody_changes_or_deletes_is_as_declared_within_15_s_and_replica
             ensure(*found != before[lost], || "it is still the old one".to_owned())
         })
         .await;
+        let gone = format!("somebody deleted ConfigMap {lost:?}");
+        told(client, (namespace, "joongna"), REPAIRED, "DriftRepaired", &[&gone]).await;
     })
     .await;
 }
@@ -141,6 +145,7 @@ async fn what_somebody_changes_in_connect_is_as_declared_within_15_s() {
             },
         )
         .await;
+        told(client, sink, REPAIRED, "DriftRepaired", &["unregistered"]).await;
         let sinks = Api::<SinkConnector>::namespaced(client.clone(), namespace);
         says(&sinks, "joongna-mysql", SOON, holds("Ready", "Running")).await;
         says(&sinks, "joongna-mysql", SOON, fails("Degraded", "AsExpected")).await;

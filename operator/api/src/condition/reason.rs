@@ -130,7 +130,7 @@ reasons! {
     SCALED_OUT = "ScaledOut";
     /// There are fewer workers than before.
     SCALED_IN = "ScaledIn";
-    /// Somebody else changed an owned object, and it was changed back.
+    /// Somebody else changed or deleted an owned object or a connector, and it is as it was again.
     DRIFT_REPAIRED = "DriftRepaired";
     /// A connector was registered with the new values of Secrets.
     SECRET_ROTATED = "SecretRotated";

@@ -271,6 +271,28 @@ async fn what_somebody_changes_in_connect_is_changed_back_and_named_and_not_for_
 }
 
 #[tokio::test]
+async fn a_connector_that_somebody_unregisters_is_registered_again_and_that_is_known() {
+    let fake = Fake::start().await;
+    let (memory, now) = (Memory::default(), Instant::now());
+    let desired = Desired::config(&[("a", "1")]);
+    let unregister = || {
+        fake.world(|world| {
+            world.configs.remove("shop.items");
+            world.statuses.remove("shop.items");
+        });
+    };
+    for (before, known) in [("new", false), ("unregistered", true), ("forgotten", false)] {
+        unregister();
+        if before == "forgotten" {
+            memory.forget("shop.items");
+        }
+        let pass = pass(&fake, &desired, &memory, None, now).await;
+        assert_eq!((pass.plan, pass.lost), (Plan::Create, known), "{before}");
+    }
+    assert!(!pass(&fake, &desired, &memory, None, now).await.lost);
+}
+
+#[tokio::test]
 async fn a_rotated_secret_reaches_its_connector_and_no_task_is_restarted_by_anything_else() {
     let fake = Fake::start().await;
     let (memory, now) = (Memory::default(), Instant::now());
