@@ -88,8 +88,7 @@ pub(crate) async fn stay(cluster: &Cluster, report: &mut Report) -> Result<(), E
     Ok(())
 }
 
-/// Waits until the operator has nothing left to do: a Deployment begins with the one pod that Kubernetes gives it, and
-/// is scaled to none.
+/// Waits until the operator has nothing left to do.
 pub(crate) async fn settled(sums: &Resources, seen: &mut Seen, count: usize) -> Result<(), Error> {
     let scaled = |told: &Told| told.replicas == 0;
     seen.until("each resource has a Deployment without pods", SOON, |all| {
