@@ -1,4 +1,5 @@
-//! An upgrade from the previous commit to this one, under a pipeline that runs.
+//! An upgrade to this commit, under a pipeline that runs, from that before the newest change of what is installed: see
+//! `deploy/previous`.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failure is the test's answer")]
 
