@@ -13,7 +13,7 @@ use naru_tests::loopback::eventually;
 use naru_worker_core::kafka::consumer::{Error, Event, GroupConsumer};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use world::{DEAD, Feed, GROUP, INPUT, World};
+use world::{DEAD, Feed, GROUP, INPUT, Worker, World};
 
 const WITHIN: Duration = Duration::from_secs(30);
 /// Longer than a session, so that the group has given up a member that is silent for this long.
@@ -227,6 +227,49 @@ fn a_worker_follows_its_input_leaves_in_order_and_does_not_add_to_totals_that_do
             .get("/readyz")
             .is_some_and(|(status, body)| status == 503 && body.contains("it was made anew"))
     });
+}
+
+#[test]
+fn a_sum_does_not_take_over_the_totals_of_another() {
+    let mut world = World::new(&FragileRegistry::start(), &[]);
+    let mut feed = world.feed(1);
+    let own = world.config.clone();
+    let end = |worker: Worker| {
+        worker.process.signal("TERM");
+        assert_eq!(worker.process.wait(WITHIN), Some(0));
+    };
+    let worker = world.worker("sum-0");
+    feed.price(0, 5);
+    world.check(WITHIN);
+    end(worker);
+    let (written, committed) = (world.written(), world.committed());
+
+    // Another resource with the same output, without an offset; then one of the same name, with other rules.
+    for (group, filter, difference) in [
+        (
+            "other",
+            "price <= 4",
+            "consumer group \"sum\", expected \"other\"",
+        ),
+        (GROUP, "price <= 4", "expected \"price <= 4\""),
+    ] {
+        world.config.group = group.to_owned();
+        world.config.filter = Some(filter.to_owned());
+        let worker = world.worker("sum-1");
+        eventually(WITHIN, "readiness says whose totals these are", || {
+            worker.get("/readyz").is_some_and(|(status, body)| {
+                status == 503 && body.contains("are of another sum") && body.contains(difference)
+            })
+        });
+        end(worker);
+        assert_eq!((world.written(), world.committed()), (written, committed.clone()));
+    }
+
+    world.config = own;
+    let worker = world.worker("sum-2");
+    feed.price(0, 6);
+    world.check(WITHIN);
+    end(worker);
 }
 
 #[test]

@@ -18,13 +18,14 @@
 //!   others go on, and readiness says so; an id that it does not have makes the record a dead letter;
 //! * **a record cannot be decoded, filtered or summed**: it goes to the dead letter topic, with the reason, in the
 //!   same transaction ([`dead_letter`]); a tombstone counts as dropped;
-//! * **the totals and the committed offset disagree**, records were deleted unread, or a total is full: that partition
-//!   is stopped, the others go on, the log and readiness say what to do.
+//! * **the totals and the committed offset disagree**, the totals are of another sum ([`identity`]), records were deleted
+//!   unread, or a total is full: that partition is stopped, the others go on, the log and readiness say what to do.
 
 pub mod accumulator;
 pub mod dead_letter;
 pub mod decode;
 pub mod group;
+pub mod identity;
 pub mod metrics;
 pub mod output;
 pub mod overall;

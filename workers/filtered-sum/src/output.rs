@@ -12,10 +12,12 @@ use naru_worker_core::kafka::{Quiet, topic};
 use naru_worker_core::run::Context;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
+use rdkafka::message::{BorrowedMessage, Headers};
 use rdkafka::{Message, Offset, TopicPartitionList};
 use snafu::{OptionExt, ResultExt, Snafu, ensure};
 use tracing::debug;
 
+use crate::identity::{self, Identity};
 use crate::overall::Overall;
 use crate::restore::Found;
 use crate::total::{Total, TotalError};
@@ -76,6 +78,7 @@ enum Read {
         /// ms since the epoch
         written: i64,
         total: Total,
+        identity: Option<Identity>,
     },
     End {
         partition: i32,
@@ -123,7 +126,11 @@ impl Output {
                     partition,
                     written,
                     total,
-                } => found.entry(partition).or_default().observe(total, written),
+                    identity,
+                } => found
+                    .entry(partition)
+                    .or_default()
+                    .observe(total, written, identity),
                 Read::End { partition } => {
                     unread.remove(&partition);
                 }
@@ -190,12 +197,24 @@ impl Reader {
             schema => schema?,
         };
         let total = Total::decode(&schema, datum).map_err(|error: TotalError| foreign(error.to_string()))?;
+        let identity = header(&message)
+            .map(|header| {
+                Identity::parse(header).ok_or_else(|| foreign("it does not say what sum it is of".to_owned()))
+            })
+            .transpose()?;
         Ok(Read::Total {
             partition,
             written: message.timestamp().to_millis().unwrap_or_default(),
             total,
+            identity,
         })
     }
+}
+
+/// The header that says what sum the total is of.
+fn header<'a>(message: &'a BorrowedMessage<'_>) -> Option<&'a [u8]> {
+    let mut headers = message.headers()?.iter();
+    headers.find(|header| header.key == identity::HEADER)?.value
 }
 
 /// Follows the whole output topic for the overall total.

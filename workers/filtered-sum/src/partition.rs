@@ -78,6 +78,14 @@ impl PartitionTotals {
         }
     }
 
+    /// The same, of which the output topic does not say what sum they are of: it will with the next commit.
+    pub fn without_identity(self) -> Self {
+        Self {
+            changed: true,
+            ..self
+        }
+    }
+
     /// First offset that is not covered: what is to be committed.
     pub fn next_offset(&self) -> i64 {
         self.next_offset

@@ -10,12 +10,24 @@ use naru_worker_core::kafka::consumer::Assigned;
 use snafu::{Snafu, ensure};
 
 use crate::accumulator::Accumulator;
+use crate::identity::Identity;
 use crate::partition::PartitionTotals;
 use crate::total::{Scope, Total};
 
 /// Why a partition cannot be continued.
 #[derive(Clone, Debug, PartialEq, Eq, Snafu)]
 pub enum Mismatch {
+    #[snafu(display(
+        "the totals of input partition {partition} in the output topic are of another sum: {differences}; use another \
+         output topic for this one, or delete the output topic and the group's offsets to start anew"
+    ))]
+    OtherSum { partition: i32, differences: String },
+    #[snafu(display(
+        "the output topic has totals of input partition {partition} up to offset {next_offset} that do not say what sum \
+         they are of, and the consumer group has committed no offset: delete the output topic to start anew, or set the \
+         group's offset to {next_offset} if they are of this one"
+    ))]
+    UnknownSum { partition: i32, next_offset: i64 },
     #[snafu(display(
         "the output topic has totals of input partition {partition} up to offset {next_offset}, but the consumer group \
          has committed no offset, and the input topic has ended before that offset or has younger records before it: it \
@@ -58,6 +70,8 @@ pub struct Found {
     all: Option<(i64, Accumulator)>,
     /// When the total of all was written, ms since the epoch.
     written: i64,
+    /// What sum they are of. Totals of the first versions do not say it.
+    identity: Option<Identity>,
     groups: BTreeMap<String, Accumulator>,
 }
 
@@ -72,11 +86,12 @@ pub struct Log {
 
 impl Found {
     /// Takes in a record of the partition's output partition, in their order, with its time in ms since the epoch.
-    pub fn observe(&mut self, total: Total, written: i64) {
+    pub fn observe(&mut self, total: Total, written: i64, identity: Option<Identity>) {
         match (total.scope, total.group) {
             (Scope::Partition { next_offset, .. }, None) => {
                 self.all = Some((next_offset, total.accumulator));
                 self.written = written;
+                self.identity = identity;
             }
             (Scope::Partition { .. }, Some(group)) => {
                 self.groups.insert(group, total.accumulator);
@@ -98,14 +113,35 @@ impl Found {
         (self.all.is_some() && committed(assigned).is_none()).then_some(self.written)
     }
 
-    /// The totals with which `assigned` is continued. `log` is needed where [`Self::outlived`] says so.
+    /// The totals with which `assigned` is continued by the sum `ours`. `log` is needed where [`Self::outlived`] says so.
     pub fn check(
         self,
         assigned: &Assigned,
+        ours: &Identity,
         log: Option<Log>,
         has_groups: bool,
     ) -> Result<PartitionTotals, Mismatch> {
         let partition = assigned.partition;
+        let is_named = match (&self.identity, self.all) {
+            (Some(identity), _) => {
+                ensure!(
+                    identity == ours,
+                    OtherSumSnafu {
+                        partition,
+                        differences: identity.differences(ours)
+                    }
+                );
+                true
+            }
+            (None, Some((next_offset, _))) if committed(assigned).is_none() => {
+                return UnknownSumSnafu {
+                    partition,
+                    next_offset,
+                }
+                .fail();
+            }
+            (None, _) => false,
+        };
         let (next_offset, all) = match (committed(assigned), self.all) {
             (None, None) => return Ok(PartitionTotals::fresh(partition, assigned.position)),
             (None, Some((next_offset, all))) => {
@@ -157,7 +193,8 @@ impl Found {
         ensure!(adds_up, GroupsSnafu { partition });
         let totals = PartitionTotals::restored(partition, next_offset, all, self.groups);
         Ok(match committed(assigned) {
-            Some(_) => totals,
+            Some(_) if is_named => totals,
+            Some(_) => totals.without_identity(),
             None => totals.without_offset(),
         })
     }
@@ -171,213 +208,4 @@ fn committed(assigned: &Assigned) -> Option<i64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::partition::Outcome;
-    use crate::total::Offsets;
-
-    fn assigned(committed: Option<i64>) -> Assigned {
-        Assigned {
-            partition: 1,
-            position: committed.unwrap_or(7),
-            deleted: 0,
-            metadata: committed.map(|_| String::new()),
-        }
-    }
-
-    fn written(next_offset: i64, group: Option<&str>, sum: i128) -> Total {
-        Total {
-            scope: Scope::Partition {
-                partition: 1,
-                next_offset,
-            },
-            group: group.map(str::to_owned),
-            accumulator: Accumulator {
-                count: 1,
-                sum,
-                ..Accumulator::default()
-            },
-        }
-    }
-
-    fn found(totals: impl IntoIterator<Item = Total>) -> Found {
-        totals.into_iter().fold(Found::default(), |mut found, total| {
-            found.observe(total, 1_000);
-            found
-        })
-    }
-
-    #[test]
-    fn what_nobody_has_read_begins_at_the_start_of_the_log_with_zero() {
-        assert_eq!(
-            Found::default().check(&assigned(None), None, false),
-            Ok(PartitionTotals::fresh(1, 7))
-        );
-    }
-
-    #[test]
-    fn the_newest_totals_are_continued_at_their_offset() {
-        let overall = Total {
-            scope: Scope::Overall {
-                offsets: Offsets::new(),
-            },
-            ..written(0, None, 99)
-        };
-        let found = found([written(10, None, 5), written(12, None, 6), overall]);
-        let mut restored = found.check(&assigned(Some(12)), None, false).unwrap();
-        assert_eq!((restored.next_offset(), restored.is_changed()), (12, false));
-        restored
-            .apply(
-                12,
-                Outcome::Summed {
-                    group: None,
-                    value: Some(4),
-                },
-            )
-            .unwrap();
-        assert_eq!(restored.changes().next().unwrap().accumulator.sum, 10);
-    }
-
-    #[test]
-    fn groups_are_restored_with_their_partition() {
-        let totals = |sum| {
-            [
-                written(9, Some("a"), 2),
-                written(10, Some("b"), 3),
-                written(10, None, sum),
-            ]
-        };
-        let two = |mut total: Total| {
-            total.accumulator.count = if total.group.is_none() { 2 } else { 1 };
-            total
-        };
-        let restore =
-            |sum, has_groups| found(totals(sum).map(two)).check(&assigned(Some(10)), None, has_groups);
-        assert!(restore(5, true).is_ok());
-        assert_eq!(restore(6, true), Err(Mismatch::Groups { partition: 1 }));
-        assert_eq!(
-            restore(5, false),
-            Err(Mismatch::Groups { partition: 1 }),
-            "nothing is grouped any more"
-        );
-        let ungrouped = found([written(10, None, 5)]);
-        assert_eq!(
-            ungrouped.check(&assigned(Some(10)), None, true),
-            Err(Mismatch::Groups { partition: 1 })
-        );
-    }
-
-    #[test]
-    fn totals_and_offset_that_disagree_stop_the_partition() {
-        let totals = found([written(10, None, 5)]);
-        for (found, committed, expected) in [
-            (
-                &Found::default(),
-                Some(10),
-                Mismatch::NoTotals {
-                    partition: 1,
-                    committed: 10,
-                },
-            ),
-            (
-                &totals,
-                Some(0),
-                Mismatch::Differ {
-                    partition: 1,
-                    committed: 0,
-                    next_offset: 10,
-                },
-            ),
-            (
-                &totals,
-                Some(11),
-                Mismatch::Differ {
-                    partition: 1,
-                    committed: 11,
-                    next_offset: 10,
-                },
-            ),
-        ] {
-            assert_eq!(
-                found.clone().check(&assigned(committed), None, false),
-                Err(expected)
-            );
-        }
-    }
-
-    #[test]
-    fn totals_that_have_outlived_the_offset_are_continued_if_the_log_is_the_same() {
-        let totals = found([written(10, None, 5)]);
-        let expired = assigned(None);
-        assert_eq!(totals.outlived(&expired), Some(1_000));
-        assert_eq!(totals.outlived(&assigned(Some(10))), None);
-        assert_eq!(Found::default().outlived(&expired), None);
-        let check = |end, younger, start| {
-            let expired = Assigned {
-                position: start,
-                ..expired.clone()
-            };
-            totals.clone().check(&expired, Some(Log { end, younger }), false)
-        };
-        for (name, end, younger, start) in [
-            ("nothing has come since", 10, None, 0),
-            ("something has come since", 15, Some(12), 0),
-            ("retention has passed by", 15, Some(12), 10),
-        ] {
-            let continued = check(end, younger, start).unwrap();
-            assert_eq!(
-                (
-                    continued.next_offset(),
-                    continued.is_changed(),
-                    continued.changes().count()
-                ),
-                (10, true, 0),
-                "{name}"
-            );
-        }
-        let other = Mismatch::OtherLog {
-            partition: 1,
-            next_offset: 10,
-        };
-        for (name, end, younger) in [
-            ("it ends before", 9, None),
-            ("it holds something younger before", 15, Some(9)),
-        ] {
-            assert_eq!(check(end, younger, 0), Err(other.clone()), "{name}");
-        }
-        let deleted = Mismatch::Deleted {
-            partition: 1,
-            committed: 10,
-            start: 11,
-        };
-        assert_eq!(check(15, Some(11), 11), Err(deleted));
-    }
-
-    #[test]
-    fn records_that_were_deleted_unread_stop_the_partition() {
-        let gone = Assigned {
-            position: 15,
-            deleted: 5,
-            ..assigned(Some(0))
-        };
-        let expected = Mismatch::Deleted {
-            partition: 1,
-            committed: 10,
-            start: 15,
-        };
-        assert_eq!(
-            found([written(10, None, 5)]).check(&gone, None, false),
-            Err(expected)
-        );
-    }
-
-    #[test]
-    fn totals_that_may_still_become_visible_are_worth_waiting_for() {
-        let totals = found([written(10, None, 5)]);
-        assert!(totals.is_behind(&assigned(Some(11))));
-        assert!(Found::default().is_behind(&assigned(Some(11))));
-        assert!(!totals.is_behind(&assigned(Some(10))));
-        assert!(!totals.is_behind(&assigned(Some(9))));
-        assert!(!Found::default().is_behind(&assigned(None)));
-    }
-}
+mod tests;

@@ -26,6 +26,7 @@ use self::idle::IdlePartitions;
 use self::schemas::Schemas;
 use crate::dead_letter::{DeadLetter, DeadLetters};
 use crate::decode::Decoder;
+use crate::identity::Identity;
 use crate::metrics::Metrics;
 use crate::output::{Output, Tail};
 use crate::partition::{Outcome, PartitionTotals};
@@ -57,6 +58,7 @@ struct Worker<'a> {
     config: &'a FilteredSumWorker,
     context: &'a Context,
     rules: &'a Rules,
+    identity: Identity,
     metrics: &'a Metrics,
     output: Output,
     schema_id: u32,
@@ -112,6 +114,7 @@ impl<'a> Worker<'a> {
             config,
             context,
             rules,
+            identity: Identity::of(config),
             metrics,
             output,
             schema_id,
@@ -171,7 +174,7 @@ impl<'a> Worker<'a> {
                 Some(written) => Some(log(consumer, one.partition, written)?),
                 None => None,
             };
-            match found.check(one, log, self.rules.has_groups()) {
+            match found.check(one, &self.identity, log, self.rules.has_groups()) {
                 Ok(totals) => {
                     if log.is_some() {
                         let (partition, next_offset) = (one.partition, totals.next_offset());

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use naru_contract::FilteredSumWorker;
 use naru_worker_core::kafka::consumer::GroupConsumer;
 use naru_worker_core::kafka::transaction::{Error as TransactionError, Position, Record};
 use snafu::ResultExt;
@@ -10,17 +9,17 @@ use tracing::{debug, warn};
 
 use super::error::{AbortingSnafu, EncodeSnafu, OverallSnafu};
 use super::{Error, Partition, Worker};
+use crate::identity;
 use crate::partition::PartitionTotals;
-use crate::total::Total;
+use crate::total::{Scope, Total};
 
 /// A session in which nothing is committed for this long gives way to a new one.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-impl Worker<'_> {
+impl<'a> Worker<'a> {
     /// Commits what has changed, if anything. An abort changes nothing in memory, so the next commit is a snapshot
     /// of what there is then.
     pub(super) fn commit(&mut self, consumer: &GroupConsumer) -> Result<(), Error> {
-        let (config, schema_id) = (self.config, self.schema_id);
         let overall = self.overall()?;
         let mut records = Vec::new();
         let mut offsets = Vec::new();
@@ -31,16 +30,16 @@ impl Worker<'_> {
                 offsets.push((partition, totals.next_offset(), ""));
             }
             for total in totals.changes() {
-                records.push(record(config, schema_id, partition, &total)?);
+                records.push(self.record(partition, &total)?);
             }
         }
         if offsets.is_empty() {
             return Ok(());
         }
         for total in &overall {
-            records.push(record(config, schema_id, 0, total)?);
+            records.push(self.record(0, total)?);
         }
-        let (input, dead) = (&config.input_topic, &config.dead_letter_topic);
+        let (input, dead) = (&self.config.input_topic, &self.config.dead_letter_topic);
         records.extend(self.dead_letters.iter().map(|letter| letter.record(input, dead)));
         let offsets = consumer.offsets(offsets);
         let Some(member) = consumer.member() else {
@@ -114,19 +113,17 @@ impl Worker<'_> {
                 Partition::Stopped(_) => None,
             })
     }
-}
 
-fn record<'a>(
-    config: &'a FilteredSumWorker,
-    schema_id: u32,
-    partition: i32,
-    total: &Total,
-) -> Result<Record<'a>, Error> {
-    Ok(Record {
-        topic: &config.output_topic,
-        partition: Some(partition),
-        key: Some(total.id().into_bytes()),
-        value: Some(total.encode(schema_id).context(EncodeSnafu)?),
-        headers: Vec::new(),
-    })
+    fn record(&self, partition: i32, total: &Total) -> Result<Record<'a>, Error> {
+        // Whoever restores a partition goes by this one total of it.
+        let names_the_sum = matches!((&total.scope, &total.group), (Scope::Partition { .. }, None));
+        let header = names_the_sum.then(|| (identity::HEADER, self.identity.to_header()));
+        Ok(Record {
+            topic: &self.config.output_topic,
+            partition: Some(partition),
+            key: Some(total.id().into_bytes()),
+            value: Some(total.encode(self.schema_id).context(EncodeSnafu)?),
+            headers: header.into_iter().collect(),
+        })
+    }
 }

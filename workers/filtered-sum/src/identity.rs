@@ -1,0 +1,104 @@
+//! Which sum a total is of.
+//!
+//! The total of a partition carries it as a header, so that nobody takes the totals of another sum for its own: of
+//! another resource with the same output topic, or of one with the same name that was made anew with other rules.
+
+use naru_contract::FilteredSumWorker;
+use serde::{Deserialize, Serialize};
+
+/// Name of the header, whose value is an [`Identity`] in JSON.
+pub const HEADER: &str = "sum";
+
+/// Two sums with the same identity come to the same totals.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Identity {
+    group: String,
+    input_topic: String,
+    filter: Option<String>,
+    field: String,
+    group_by: Vec<String>,
+}
+
+impl Identity {
+    pub fn of(config: &FilteredSumWorker) -> Self {
+        Self {
+            group: config.group.clone(),
+            input_topic: config.input_topic.clone(),
+            filter: config.filter.clone(),
+            field: config.field.clone(),
+            group_by: config.group_by.clone(),
+        }
+    }
+
+    pub fn to_header(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("texts can always be written as JSON")
+    }
+
+    pub fn parse(header: &[u8]) -> Option<Self> {
+        serde_json::from_slice(header).ok()
+    }
+
+    /// What is found that is not as in `expected`, as a clause.
+    pub fn differences(&self, expected: &Self) -> String {
+        let text = |filter: &Option<String>| format!("{:?}", filter.as_deref().unwrap_or_default());
+        let parts = [
+            (
+                "consumer group",
+                format!("{:?}", self.group),
+                format!("{:?}", expected.group),
+            ),
+            (
+                "input topic",
+                format!("{:?}", self.input_topic),
+                format!("{:?}", expected.input_topic),
+            ),
+            ("filter", text(&self.filter), text(&expected.filter)),
+            (
+                "field",
+                format!("{:?}", self.field),
+                format!("{:?}", expected.field),
+            ),
+            (
+                "groupBy",
+                format!("{:?}", self.group_by),
+                format!("{:?}", expected.group_by),
+            ),
+        ];
+        let different = parts.into_iter().filter(|(_, found, expected)| found != expected);
+        let clauses = different.map(|(what, found, expected)| format!("{what} {found}, expected {expected}"));
+        clauses.collect::<Vec<_>>().join(", ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(group: &str, filter: Option<&str>) -> Identity {
+        Identity {
+            group: group.to_owned(),
+            input_topic: "items".to_owned(),
+            filter: filter.map(str::to_owned),
+            field: "price".to_owned(),
+            group_by: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_was_written_is_read_and_other_bytes_are_no_identity() {
+        let written = identity("a", Some("price <= 5"));
+        assert_eq!(Identity::parse(&written.to_header()), Some(written));
+        assert_eq!(Identity::parse(b"a"), None);
+    }
+
+    #[test]
+    fn differences_are_named_and_nothing_else() {
+        let expected = identity("a", Some("price <= 5"));
+        assert_eq!(expected.differences(&expected), "");
+        assert_eq!(
+            identity("b", None).differences(&expected),
+            r#"consumer group "b", expected "a", filter "", expected "price <= 5""#
+        );
+    }
+}
