@@ -80,7 +80,8 @@ impl Recorder {
                 count: told.times,
                 last_observed_time: MicroTime(now),
             };
-            let patch = Patch::Merge(json!({ "series": series }));
+            // The reason is as it was, and makes the request tell what it is about.
+            let patch = Patch::Merge(json!({ "reason": event.reason, "series": series }));
             match api.patch(&told.name, &PatchParams::default(), &patch).await {
                 // Somebody has deleted it.
                 Err(kube::Error::Api(status)) if status.is_not_found() => {}

@@ -333,7 +333,9 @@ async fn a_suspended_connector_is_registered_paused_and_goes_on_when_it_is_resum
     plans.push(seen.plan);
     (desired.suspend, desired.paused_by_us) = (false, true);
     for _ in 0..2 {
-        plans.push(pass(&fake, &desired, &memory, None, now).await.plan);
+        let seen = pass(&fake, &desired, &memory, None, now).await;
+        desired.paused_by_us = seen.is_paused_by_us();
+        plans.push(seen.plan);
     }
     desired.suspend = true;
     plans.push(pass(&fake, &desired, &memory, None, now).await.plan);
