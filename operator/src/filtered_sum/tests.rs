@@ -1,6 +1,8 @@
 //! Whole passes against an API server in memory, brokers in memory and a registry on loopback: what is asked for, and
 //! what is said.
 
+mod workers;
+
 use std::{sync::Mutex, time::Duration};
 
 use axum::{Json, Router, http::StatusCode, routing::get};
@@ -231,22 +233,6 @@ async fn an_edit_is_one_new_config_map_and_one_apply_and_the_old_config_map_goes
 }
 
 #[tokio::test]
-async fn workers_that_are_ready_for_a_moment_prove_nothing() {
-    let world = World::running().await;
-    let good = world.revision();
-    world.declare("/spec/commitInterval", "200ms".into());
-    world.pass().await;
-    world.workers_are(1, 1, "ReplicaSetUpdated");
-    world.edit(|workers| workers["status"]["availableReplicas"] = 0.into());
-    world.pass().await;
-    world.pass().await;
-    assert_eq!(world.condition("Ready"), "True/Running");
-    assert_eq!(world.status().last_good_revision, Some(good));
-    // The ConfigMap of the good one is what a rollback needs.
-    assert_eq!(world.config_maps().len(), 2);
-}
-
-#[tokio::test]
 async fn what_somebody_else_changed_is_changed_back_once_and_told_by_its_field() {
     let world = World::running().await;
     let drift = |workers: &mut Value| {
@@ -458,20 +444,6 @@ async fn a_suspended_resource_that_has_no_workers_gets_none() {
     assert!(world.pass().await.is_empty());
     // As many as the spec allows, as long as Kafka has not been asked.
     assert_eq!(world.status().max_replicas, Some(3));
-}
-
-#[tokio::test]
-async fn suspended_workers_end_although_somebody_has_hidden_them_from_the_watch() {
-    let world = World::running().await;
-    let hidden: Deployment = world.api.edit(WORKERS, |workers| {
-        workers["metadata"]["labels"] = json!({});
-    });
-    world.context.live.deployments.take(Event::Delete(hidden));
-    world.declare("/spec/suspend", true.into());
-    assert_eq!(world.pass().await, ["GET deployments/total-sum", APPLY, STATUS]);
-    let workers: Deployment = world.api.object(WORKERS);
-    assert_eq!(workers.spec.unwrap().replicas, Some(0));
-    assert!(world.pass().await.is_empty());
 }
 
 #[tokio::test]
