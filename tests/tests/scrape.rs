@@ -260,6 +260,20 @@ fn a_group_whose_offsets_have_expired_continues_where_it_was() {
     });
     fetcher.stop();
     assert_all_products_once(&world, WITHIN);
+
+    // Offsets that somebody has set say nothing of progress, which is put where it does not expire without more work.
+    for (partition, end) in (0..).zip(&ends) {
+        world.kafka.commit(GROUP, FRONTIER, partition, (end.unwrap(), ""));
+    }
+    let fetcher = world.fetcher("fetcher-3");
+    eventually(WITHIN, "progress is committed", || {
+        (0..3).all(|partition| {
+            let committed = world.kafka.committed(GROUP, FRONTIER, partition);
+            committed.is_some_and(|(_, metadata)| metadata.contains("done"))
+        })
+    });
+    assert!((0..3).map(end).eq(ends.iter().copied()));
+    fetcher.stop();
     assert_eq!(
         world.site.summary()["product"]["requests"],
         summary["product"]["requests"]

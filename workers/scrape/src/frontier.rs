@@ -84,6 +84,14 @@ impl Progress {
         })
     }
 
+    /// All records before `offset` are settled, and nothing of the one at it.
+    pub fn before(offset: i64) -> Self {
+        Self {
+            offset: offset - 1,
+            done: u64::MAX,
+        }
+    }
+
     /// First id of the record at `offset` that is not settled; `None` when all of its ids are.
     pub fn first_unsettled(self, offset: i64, range: Range) -> Option<u64> {
         if offset > self.offset {
@@ -175,5 +183,7 @@ mod tests {
             done: u64::MAX,
         };
         assert_eq!(all.first_unsettled(10, range(1, 2)), None);
+        assert_eq!(Progress::before(11), all);
+        assert_eq!(all.first_unsettled(11, range(1, 2)), Some(1));
     }
 }

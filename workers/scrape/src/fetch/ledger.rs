@@ -50,7 +50,7 @@ struct Partition<T> {
     next_offset: i64,
     /// As of the last commit.
     progress: Option<Progress>,
-    /// Records were passed that were settled already, and the offset does not say so yet.
+    /// What was committed last does not say yet what is known to be settled, without work.
     passed: bool,
     work: Option<Work<T>>,
 }
@@ -132,6 +132,15 @@ impl<T> Ledger<T> {
                 work: None,
             },
         );
+    }
+
+    /// A partition is ours and continues at `position`, of which nothing is known but that it was committed. The progress
+    /// that this means is news.
+    pub(super) fn assigned_at(&mut self, partition: i32, position: i64) {
+        self.assigned(partition, position, Some(Progress::before(position)));
+        if let Some(state) = self.partitions.get_mut(&partition) {
+            state.passed = true;
+        }
     }
 
     /// A partition is not ours any more.
@@ -237,7 +246,7 @@ impl<T> Ledger<T> {
         self.works().any(|(_, work)| work.is_finished())
     }
 
-    /// A partition was passed up to a record that has not come yet.
+    /// An idle partition has news.
     pub(super) fn has_passed(&self) -> bool {
         let mut idle = self
             .partitions

@@ -163,7 +163,11 @@ impl<'a> Fetcher<'a> {
                     "the group's offset is gone, the head topic says how far it was"
                 );
             }
-            self.ledger.assigned(*partition, *position, progress);
+            match progress {
+                // An administrator has set the offset, or a fetcher of the first versions.
+                None if metadata.is_some() => self.ledger.assigned_at(*partition, *position),
+                progress => self.ledger.assigned(*partition, *position, progress),
+            }
         }
         self.metrics
             .partitions

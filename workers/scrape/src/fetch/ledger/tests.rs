@@ -73,6 +73,21 @@ fn a_new_owner_continues_inside_the_range() {
 }
 
 #[test]
+fn an_offset_without_progress_becomes_progress_before_anything_is_done() {
+    let mut ledger = Ledger::<u64>::new();
+    ledger.assigned_at(0, 10);
+    assert!(ledger.has_passed());
+    let known = progress(9, u64::MAX);
+    assert_eq!(ledger.snapshot().partitions, [at(0, 10, known)]);
+    assert!(ledger.committed().is_empty());
+    assert!(ledger.snapshot().partitions.is_empty());
+    // The offset is lost later: what was before it is passed.
+    ledger.assigned(0, 0, known);
+    assert_eq!(ledger.range(0, 9, range(1, 20)), None);
+    assert_eq!(ledger.range(0, 10, range(1, 20)).unwrap().ids, (1, 20));
+}
+
+#[test]
 fn ranges_that_are_settled_are_passed_and_the_offset_follows() {
     let mut ledger = Ledger::<u64>::new();
     ledger.assigned(0, 0, progress(4, 57));
