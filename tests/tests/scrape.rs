@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use naru_contract::Start;
 use naru_site::Config;
 use naru_tests::loopback::eventually;
+use naru_worker_core::kafka::consumer::{Error, Event, GroupConsumer};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::json;
@@ -259,7 +260,6 @@ fn a_group_whose_offsets_have_expired_continues_where_it_was() {
         (0..3).map(end).eq(ends.iter().copied())
     });
     fetcher.stop();
-    assert_all_products_once(&world, WITHIN);
 
     // Offsets that somebody has set say nothing of progress, which is put where it does not expire without more work.
     for (partition, end) in (0..).zip(&ends) {
@@ -274,6 +274,7 @@ fn a_group_whose_offsets_have_expired_continues_where_it_was() {
     });
     assert!((0..3).map(end).eq(ends.iter().copied()));
     fetcher.stop();
+    assert_all_products_once(&world, WITHIN);
     assert_eq!(
         world.site.summary()["product"]["requests"],
         summary["product"]["requests"]
@@ -284,7 +285,7 @@ fn a_group_whose_offsets_have_expired_continues_where_it_was() {
 fn all_fetchers_together_keep_to_the_rate_of_the_job() {
     let mut world = World::new(site(250), 4);
     world.config.politeness.max_requests_per_second = 20.0;
-    world.config.politeness.max_concurrent = 4;
+    world.config.politeness.max_concurrent = 5;
     world
         .site
         .break_down(json!({"kind": "slow", "percent": 100, "delayMillis": 150}));
@@ -304,6 +305,8 @@ fn all_fetchers_together_keep_to_the_rate_of_the_job() {
         summary["product"]["maxInFlight"].as_u64().unwrap() <= 4,
         "{summary}"
     );
+    // The planner has one of its own.
+    assert!(summary["all"]["maxInFlight"].as_u64().unwrap() <= 5, "{summary}");
     // Pages that are under way while their partition moves are asked for again: up to four at each of three moves.
     assert!(summary["servedMoreThanOnce"].as_u64().unwrap() <= 12, "{summary}");
 }
@@ -339,6 +342,74 @@ fn partitions(world: &World, fetcher: &Worker) -> u32 {
         .find(|line| line.starts_with("naru_fetcher_partitions "));
     line.and_then(|line| line.rsplit(' ').next()?.parse().ok())
         .unwrap_or_default()
+}
+
+#[test]
+fn a_site_that_wants_to_be_left_alone_is_so_in_the_next_session_too() {
+    const HOLD: u64 = 25;
+    let mut world = World::new(site(20), 1);
+    world.config.politeness.max_concurrent = 1;
+    world.site.break_down(
+        json!({"kind": "tooManyRequests", "percent": 100, "times": 1, "retryAfterSeconds": HOLD}),
+    );
+    let _planner = world.planner();
+    let _fetcher = world.fetcher("fetcher-0");
+    let pages = || {
+        let log = world.site.log().into_iter();
+        let of_fetcher = log.filter(|(_, path, _)| path.starts_with("/product/") || path == "/robots.txt");
+        of_fetcher.collect::<Vec<_>>()
+    };
+    eventually(WITHIN, "the site is asked too much", || {
+        pages().iter().any(|(_, _, status)| *status == Some(429))
+    });
+    let held = Instant::now();
+    // Somebody takes the fetcher's place, which it takes back, in a session that knows nothing of the one before.
+    let twin = GroupConsumer::join(&world.config.kafka, GROUP, "fetcher-0", FRONTIER).unwrap();
+    eventually(WITHIN, "the twin has the partition", || {
+        matches!(twin.poll(Duration::from_millis(50)), Ok(Event::Assigned(_)))
+    });
+    eventually(WITHIN, "the twin is replaced in turn", || {
+        matches!(twin.poll(Duration::from_millis(50)), Err(Error::Replaced { .. }))
+    });
+    println!("the fetcher is back after {:?}", held.elapsed());
+    assert!(
+        held.elapsed() < Duration::from_secs(HOLD - 5),
+        "too late to show anything"
+    );
+    let before = pages();
+    eventually(WITHIN, "the site is asked again", || pages().len() > before.len());
+    let after = pages();
+    let (refused, again) = (after[before.len() - 1].0, after[before.len()].0);
+    assert!(again - refused >= HOLD * 1_000, "{after:?}");
+    assert_eq!(before.last().unwrap().2, Some(429), "{before:?}");
+    assert!(after[before.len()].1.starts_with("/product/"), "{after:?}");
+}
+
+#[test]
+fn a_redirect_to_where_robots_txt_lets_nobody_ask_is_a_dead_letter() {
+    let world = World::new(site(40), 1);
+    world.site.break_down(json!({"kind": "redirect", "percent": 100}));
+    let _planner = world.planner();
+    let _fetcher = world.fetcher("fetcher-0");
+    let count = world.site.truth().len();
+    let mut letters = Vec::new();
+    eventually(WITHIN, "every product is a dead letter", || {
+        letters = world.kafka.read_committed(DEAD);
+        letters.len() >= count
+    });
+    for letter in letters {
+        let letter: serde_json::Value = serde_json::from_slice(&letter.value.unwrap()).unwrap();
+        let reason = letter["reason"].as_str().unwrap();
+        let expected = "it redirects where nothing may be asked for: robots.txt disallows http://127.0.0.1:";
+        assert!(reason.starts_with(expected), "{reason}");
+        assert_eq!(letter["attempts"], 1);
+    }
+    let private = world
+        .site
+        .log()
+        .into_iter()
+        .filter(|(_, path, _)| path.starts_with("/my-account"));
+    assert_eq!(private.collect::<Vec<_>>(), []);
 }
 
 #[test]

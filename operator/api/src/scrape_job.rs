@@ -170,8 +170,9 @@ impl JsonSchema for Start {
 pub struct Head {
     /// A list of pages that the site publishes.
     pub sitemap: Sitemap,
-    /// Time between two looks. A tenth of the job's limits is for them: where pages are asked for every 30 s at most, be
-    /// it by `politeness` or by a `Crawl-delay` of robots.txt, there is a look every 300 s at most.
+    /// Time between two looks. A look takes one request for each document that is read, and a tenth of the job's limits
+    /// is for them: an index of 50 sitemaps takes more than eight minutes at 1/s, and where pages are asked for every
+    /// 30 s at most, be it by `politeness` or by a `Crawl-delay` of robots.txt, there is a look every 300 s at most.
     #[serde(default = "Head::default_every")]
     #[x_kube(validation = between("1s", "24h"))]
     pub every: Duration,
@@ -194,15 +195,16 @@ pub struct Sitemap {
     pub pattern: String,
 }
 
-/// What the site may be asked to bear, by all fetchers of the job together.
+/// What the site may be asked to bear, by all workers of the job together.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Politeness {
-    /// requests/s
+    /// requests/s. A tenth of it is the planner's, which looks for the newest id.
     #[serde(default = "Politeness::default_max_requests_per_second")]
     #[x_kube(validation = Rule::new("self > 0.0 && self <= 10000.0").message("must be above 0 and at most 10000"))]
     pub max_requests_per_second: f64,
-    /// Requests under way at once. Each fetcher needs one, so that this bounds the fetchers too.
+    /// Requests under way at once. One is the planner's and each fetcher needs one, so that this bounds the fetchers too.
+    /// With 1 there is a fetcher nevertheless, and there may be two requests.
     #[serde(default = "Politeness::default_max_concurrent")]
     #[schemars(range(min = 1, max = 1000))]
     pub max_concurrent: u32,

@@ -173,6 +173,12 @@ fn without_an_address_anywhere_the_message_says_where_to_set_it() {
 
 #[test]
 fn fetchers_are_bounded_by_the_requests_that_may_be_under_way() {
-    let job = job(|yaml| yaml.replace("maxConcurrent: 12", "maxConcurrent: 2"));
-    assert_eq!(validate(&defaults(), &job).unwrap().frontier_partitions, 2);
+    for (requests, fetchers) in [(1, 1), (2, 1), (3, 2), (12, 3)] {
+        let job = job(|yaml| yaml.replace("maxConcurrent: 12", &format!("maxConcurrent: {requests}")));
+        assert_eq!(
+            validate(&defaults(), &job).unwrap().frontier_partitions,
+            fetchers,
+            "{requests}"
+        );
+    }
 }

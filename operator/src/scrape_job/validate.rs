@@ -36,12 +36,11 @@ impl ValidScrapeJob {
     }
 }
 
-/// The most fetchers that the spec allows. Each needs a request of its own under way, so that the politeness bounds
-/// them too.
+/// The most fetchers that the spec allows. Each needs a request of its own under way, and so does the planner, so that the
+/// politeness bounds them too.
 pub fn most_fetchers(spec: &ScrapeJobSpec) -> i32 {
-    spec.scaling
-        .max_replicas
-        .min(i32::try_from(spec.politeness.max_concurrent).unwrap_or(i32::MAX))
+    let requests = i32::try_from(spec.politeness.max_concurrent).unwrap_or(i32::MAX);
+    spec.scaling.max_replicas.min((requests - 1).max(1))
 }
 
 /// Compiles all rules of the spec and fills in the defaults.

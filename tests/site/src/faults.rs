@@ -45,6 +45,8 @@ pub enum FaultKind {
     CutOff,
     /// Status 200 and a page that asks whether one is a human.
     Captcha,
+    /// Status 302, to where robots.txt lets nobody ask.
+    Redirect,
 }
 
 fn two_seconds() -> u64 {

@@ -91,6 +91,24 @@ impl Site {
         serde_json::from_str(&self.send(self.client.get(self.url("/log/summary")))).unwrap()
     }
 
+    /// Requests that have ended, in the order of their arrival: ms since the start, path and status.
+    pub(crate) fn log(&self) -> Vec<(u64, String, Option<u64>)> {
+        let log: Value = serde_json::from_str(&self.send(self.client.get(self.url("/log")))).unwrap();
+        let requests = log["requests"].as_array().unwrap().iter();
+        let mut requests = requests
+            .map(|request| {
+                let path = request["path"].as_str().unwrap().to_owned();
+                (
+                    request["millis"].as_u64().unwrap(),
+                    path,
+                    request["status"].as_u64(),
+                )
+            })
+            .collect::<Vec<_>>();
+        requests.sort();
+        requests
+    }
+
     /// The newest product.
     pub(crate) fn head(&self) -> u64 {
         let truth: Value = serde_json::from_str(&self.send(self.client.get(self.url("/truth")))).unwrap();

@@ -69,13 +69,13 @@ pub struct Frontier {
     pub range_size: u64,
 }
 
-/// What the site may be asked to bear, by all fetchers together.
+/// What the site may be asked to bear, by the planner and all fetchers together.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Politeness {
     /// requests/s
     pub max_requests_per_second: f64,
-    /// requests under way
+    /// Requests under way. One of them is the planner's.
     pub max_concurrent: u32,
     /// Whether robots.txt is respected.
     pub respect_robots: bool,

@@ -11,7 +11,6 @@ mod charset;
 mod ledger;
 mod metrics;
 mod outcome;
-mod retry;
 mod site;
 mod work;
 
@@ -23,12 +22,11 @@ use naru_worker_core::avro::registry::Registry;
 use naru_worker_core::kafka::consumer::GroupConsumer;
 use naru_worker_core::kafka::transaction::TransactionalProducer;
 use naru_worker_core::run::Context;
-use reqwest::Client;
 use tracing::info;
 
 use crate::Error;
 use crate::job::{self, FetchJob};
-use crate::polite;
+use crate::polite::{self, Part};
 use metrics::Metrics;
 use site::Pages;
 use work::Fetcher;
@@ -39,14 +37,27 @@ pub fn run(config: &ScrapeWorker, context: &Context) -> Result<(), Error> {
     let client = job::client(&config.politeness)?;
     let registry = Registry::new(&config.registry)?;
     let metrics = Metrics::new(&context.metrics);
-    context.sessions(|| session(config, context, &job, &client, &registry, &metrics))
+    // What a site has asked of us, such as to be left alone for a while, holds for the sessions after this one too.
+    let robots = job.template.site("/robots.txt");
+    let site = Arc::new(polite::Site::new(
+        &config.politeness,
+        client,
+        robots,
+        context.health.clone(),
+    ));
+    context.sessions(|| {
+        let ended = session(config, context, &job, &site, &registry, &metrics);
+        // Its partitions are somebody else's.
+        site.set_part(Part::Nothing);
+        ended
+    })
 }
 
 fn session(
     config: &ScrapeWorker,
     context: &Context,
     job: &Arc<FetchJob>,
-    client: &Client,
+    site: &Arc<polite::Site>,
     registry: &Registry,
     metrics: &Metrics,
 ) -> Result<(), Error> {
@@ -67,10 +78,14 @@ fn session(
     let producer = TransactionalProducer::open(&config.kafka, &transactional_id)?.until(&context.drain);
     let consumer = GroupConsumer::join(&config.kafka, &frontier.group, &context.instance, &frontier.topic)?
         .until(&context.drain);
-    let robots = job.template.site("/robots.txt");
-    let site = polite::Site::new(&config.politeness, client.clone(), robots, context.health.clone());
     let retry = config.retry.clone();
-    let site = Pages::new(Arc::clone(job), schema_id, site, retry, metrics.clone());
+    let site = Pages::new(
+        Arc::clone(job),
+        schema_id,
+        Arc::clone(site),
+        retry,
+        metrics.clone(),
+    );
     let mut fetcher = Fetcher::new(config, context, Arc::new(site), metrics.clone(), producer);
     fetcher.work(&consumer)?;
     let started = Instant::now();

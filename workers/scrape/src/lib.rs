@@ -11,11 +11,14 @@
 
 mod body;
 mod error;
+#[cfg(test)]
+mod fake_site;
 pub mod fetch;
 pub mod frontier;
 mod head_topic;
 pub mod job;
 pub mod plan;
 mod polite;
+mod retry;
 
 pub use error::Error;

@@ -20,7 +20,7 @@ use crate::Error;
 use crate::frontier::Position;
 use crate::head_topic;
 use crate::job::{self, PlanJob};
-use crate::polite::{PLANNER, Site};
+use crate::polite::{Part, Site};
 use cut::plan;
 use head::HeadError;
 
@@ -46,6 +46,9 @@ pub fn run(config: &ScrapeWorker, context: &Context) -> Result<(), Error> {
             Counter::default(),
         ),
     };
+    // What a site has asked of us, such as to be left alone for a while, holds for the sessions after this one too.
+    let robots = job.robots.clone();
+    let site = Site::new(&config.politeness, client, robots, context.health.clone());
     context.sessions(|| {
         context
             .health
@@ -56,19 +59,19 @@ pub fn run(config: &ScrapeWorker, context: &Context) -> Result<(), Error> {
             .until(&context.drain);
         let position = head_topic::position(config, context)?;
         info!(job = config.job, ?position, "planning");
-        let robots = job.robots.clone();
-        let site = Site::new(&config.politeness, client.clone(), robots, context.health.clone());
-        site.set_part(PLANNER);
-        Planner {
+        site.set_part(Part::Planner);
+        let ended = Planner {
             config,
             context,
             job: &job,
-            site,
+            site: &site,
             metrics: &metrics,
             producer,
             position,
         }
-        .work()
+        .work();
+        site.set_part(Part::Nothing);
+        ended
     })
 }
 
@@ -82,7 +85,7 @@ struct Planner<'a> {
     config: &'a ScrapeWorker,
     context: &'a Context,
     job: &'a PlanJob,
-    site: Site,
+    site: &'a Site,
     metrics: &'a Metrics,
     producer: TransactionalProducer,
     position: Option<Position>,
@@ -94,7 +97,7 @@ impl Planner<'_> {
         let mut backoff = Backoff::new(Duration::from_secs(1), LONGEST_PAUSE);
         let mut last_failure = None;
         loop {
-            let found = self.context.wait_for(head::newest(&self.site, self.job));
+            let found = self.context.wait_for(head::newest(self.site, self.job));
             let pause = match found.map(|found| found.and_then(|newest| self.check(newest))) {
                 Some(Ok(newest)) => {
                     backoff.reset();

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use naru_contract::Retry;
 
-/// The delay after the `failures`-th failure of a page (1 being the first), or `None` when it is given up.
-pub(super) fn delay(retry: &Retry, failures: u32) -> Option<Duration> {
+/// The delay after the `failures`-th failure of a page or a sitemap (1 being the first), or `None` when it is given up.
+pub(crate) fn delay(retry: &Retry, failures: u32) -> Option<Duration> {
     let Retry {
         fixed_times,
         fixed_delay_ms,

@@ -24,6 +24,10 @@ pub(super) async fn apply(plan: &Plan, site: &Site, id: u64) -> Response {
         FaultKind::TooManyRequests => refusal(StatusCode::TOO_MANY_REQUESTS, plan),
         FaultKind::Unavailable => refusal(StatusCode::SERVICE_UNAVAILABLE, plan),
         FaultKind::Captcha => Html(CAPTCHA).into_response(),
+        FaultKind::Redirect => {
+            let location = format!("/my-account/seen/{id}");
+            (StatusCode::FOUND, [(header::LOCATION, location)]).into_response()
+        }
         FaultKind::Slow => {
             tokio::time::sleep(Duration::from_millis(plan.delay_millis)).await;
             crawled::entry(site, id)

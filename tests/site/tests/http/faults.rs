@@ -74,6 +74,19 @@ async fn a_captcha_comes_with_status_200_and_no_product() {
 }
 
 #[tokio::test]
+async fn a_redirect_leads_where_robots_txt_lets_nobody_ask() {
+    let (site, path) = with(&json!({"kind": "redirect", "percent": 100, "times": 1})).await;
+    let response = site.get(&path).await;
+    assert!(
+        response.url().path().starts_with("/my-account/"),
+        "{}",
+        response.url()
+    );
+    assert!(site.text("/robots.txt").await.contains("Disallow: /my-account\n"));
+    assert_eq!(site.get(&path).await.status(), 200);
+}
+
+#[tokio::test]
 async fn a_slow_page_is_later_than_a_patient_client_waits_and_the_log_says_who_left() {
     let (site, path) =
         with(&json!({"kind": "slow", "percent": 100, "times": 1, "delayMillis": 60_000})).await;

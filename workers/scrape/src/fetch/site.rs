@@ -13,10 +13,10 @@ use super::answer::{Meaning, doubt, meaning};
 use super::charset;
 use super::metrics::Metrics;
 use super::outcome::{Outcome, Settled};
-use super::retry;
 use crate::body::{self, BodyError};
 use crate::job::FetchJob;
-use crate::polite::{self, Answer, fetcher};
+use crate::polite::{self, Answer, AskError, Part};
+use crate::retry;
 
 /// Largest body of a page after decompression, bytes.
 const LARGEST: usize = 8 << 20;
@@ -27,7 +27,7 @@ const FREE_WAITS: u32 = 10;
 pub(super) struct Pages {
     job: Arc<FetchJob>,
     schema_id: u32,
-    site: polite::Site,
+    site: Arc<polite::Site>,
     retry: Retry,
     metrics: Metrics,
 }
@@ -44,7 +44,7 @@ impl Pages {
     pub(super) fn new(
         job: Arc<FetchJob>,
         schema_id: u32,
-        site: polite::Site,
+        site: Arc<polite::Site>,
         retry: Retry,
         metrics: Metrics,
     ) -> Self {
@@ -59,7 +59,7 @@ impl Pages {
 
     /// To be called when partitions come or go.
     pub(super) fn set_part(&self, assigned: usize, all: usize) {
-        self.site.set_part(fetcher(assigned, all));
+        self.site.set_part(Part::Fetcher { assigned, all });
         self.metrics
             .requests_under_way
             .set(self.site.requests_under_way().into());
@@ -68,8 +68,8 @@ impl Pages {
     /// Asks for page `id`, as often and as late as it takes. Safe to cancel.
     pub(super) async fn settle(&self, id: u64) -> Settled {
         let url = self.job.template.url(id);
-        if !self.site.allows(&url).await {
-            let reason = "robots.txt disallows the page".to_owned();
+        if let Err(refusal) = self.site.allows(&url).await {
+            let reason = refusal.to_string();
             return Settled {
                 id,
                 url,
@@ -127,10 +127,18 @@ impl Pages {
     }
 
     async fn attempt(&self, url: &Url) -> Result<Outcome, Trouble> {
-        let answer = self.site.get(url).await.map_err(|error| {
-            self.metrics.count_answer(None);
-            Trouble::Passing(error.to_string())
-        })?;
+        let answer = match self.site.get(url).await {
+            Ok(answer) => answer,
+            Err(AskError::Refused { source }) => {
+                return Ok(Outcome::DeadLetter {
+                    reason: format!("it redirects where nothing may be asked for: {source}"),
+                });
+            }
+            Err(error) => {
+                self.metrics.count_answer(None);
+                return Err(Trouble::Passing(error.to_string()));
+            }
+        };
         let Answer {
             response,
             held,

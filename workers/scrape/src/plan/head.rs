@@ -10,7 +10,7 @@ use snafu::{OptionExt, ResultExt, Snafu, ensure};
 
 use crate::body::{self, BodyError};
 use crate::job::PlanJob;
-use crate::polite::{Answer, AskError, Site};
+use crate::polite::{Answer, AskError, Refusal, Site};
 
 /// Largest document, compressed and not, bytes. The sitemap protocol's own limit is 50 MB.
 const LARGEST: usize = 52_428_800;
@@ -19,8 +19,8 @@ const MOST_SITEMAPS: usize = 50;
 
 #[derive(Debug, Snafu)]
 pub(super) enum HeadError {
-    #[snafu(display("robots.txt disallows {url}, where head.url leads"))]
-    Disallowed { url: Url },
+    #[snafu(display("head.url leads where nothing may be asked for: {source}"))]
+    Refused { source: Refusal },
     #[snafu(display("unable to fetch {url}"))]
     Fetch { source: AskError, url: Url },
     #[snafu(display("{url} was answered with status {status}"))]
@@ -82,13 +82,19 @@ pub(super) fn check(newest: u64, ranges: u64, job: &PlanJob) -> Result<u64, Head
 }
 
 async fn fetch(site: &Site, url: &Url) -> Result<String, HeadError> {
-    ensure!(site.allows(url).await, DisallowedSnafu { url: url.clone() });
+    site.allows(url).await.context(RefusedSnafu)?;
     // The permit is kept until the body is read.
     let Answer {
         response,
         permit: _permit,
         ..
-    } = site.get(url).await.context(FetchSnafu { url: url.clone() })?;
+    } = site.get(url).await.map_err(|error| match error {
+        AskError::Refused { source } => HeadError::Refused { source },
+        source => HeadError::Fetch {
+            source,
+            url: url.clone(),
+        },
+    })?;
     let status = response.status();
     ensure!(
         status.is_success(),

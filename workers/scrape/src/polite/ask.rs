@@ -6,12 +6,14 @@ use jiff::{Timestamp, fmt::rfc2822};
 use reqwest::{Client, Response, StatusCode, Url, header};
 use snafu::{ResultExt, Snafu};
 
+use super::Refusal;
 use super::budget::{Budget, Permit};
 use crate::body::cause;
 
-const REDIRECTS: usize = 5;
+pub(super) const REDIRECTS: usize = 5;
 
 #[derive(Debug, Snafu)]
+#[snafu(visibility(pub(super)))]
 pub(crate) enum AskError {
     #[snafu(display("{}", cause(source)))]
     Request { source: reqwest::Error },
@@ -19,6 +21,14 @@ pub(crate) enum AskError {
     Redirects,
     #[snafu(display("it redirects to {location:?}, which is no web address"))]
     Location { location: String },
+    #[snafu(transparent)]
+    Refused { source: Refusal },
+}
+
+/// What one request brings.
+pub(super) enum Reply<'a> {
+    Answer(Answer<'a>),
+    Redirect(Url),
 }
 
 /// Whoever has it is still asking: to be kept until the body is read.
@@ -43,24 +53,30 @@ impl Asker {
         }
     }
 
+    /// Follows redirects wherever they lead, as robots.txt is to be asked for.
     pub(super) async fn get(&self, url: &Url) -> Result<Answer<'_>, AskError> {
         let mut url = url.clone();
         for _ in 0..=REDIRECTS {
-            let permit = self.budget.admit().await;
-            let response = self.client.get(url).send().await.context(RequestSnafu)?;
-            let held = self.heed(&response);
-            match redirect(&response)? {
-                Some(next) => url = next,
-                None => {
-                    return Ok(Answer {
-                        response,
-                        held,
-                        permit,
-                    });
-                }
+            match self.ask(&url).await? {
+                Reply::Answer(answer) => return Ok(answer),
+                Reply::Redirect(next) => url = next,
             }
         }
         RedirectsSnafu.fail()
+    }
+
+    pub(super) async fn ask(&self, url: &Url) -> Result<Reply<'_>, AskError> {
+        let permit = self.budget.admit().await;
+        let response = self.client.get(url.clone()).send().await.context(RequestSnafu)?;
+        let held = self.heed(&response);
+        Ok(match redirect(&response)? {
+            Some(next) => Reply::Redirect(next),
+            None => Reply::Answer(Answer {
+                response,
+                held,
+                permit,
+            }),
+        })
     }
 
     /// Holds all requests when the answer asks for it.
@@ -71,6 +87,8 @@ impl Asker {
         match wait {
             Some(time) if is_refusal => self.budget.hold(time),
             None if status == StatusCode::TOO_MANY_REQUESTS => self.budget.back_off(),
+            // Also a page of its own to which it redirects who asks too much says nothing of being welcome.
+            _ if is_refusal || status.is_redirection() => return false,
             _ => {
                 self.budget.answered();
                 return false;
@@ -112,49 +130,25 @@ fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
-    use std::time::Instant;
-
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
-
     use super::super::share::Share;
     use super::*;
+    use crate::fake_site::FakeSite;
 
-    type Paths = Arc<Mutex<Vec<(String, Instant)>>>;
-
-    /// Answers each path by its number: `/429` with that status, `/302` by leading to itself, others with 200.
-    async fn site() -> (Url, Paths) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
-        let paths = Paths::default();
-        let log = Arc::clone(&paths);
-        tokio::spawn(async move {
-            loop {
-                let (mut stream, _) = listener.accept().await.unwrap();
-                let mut request = vec![0; 4_096];
-                let read = stream.read(&mut request).await.unwrap();
-                let text = String::from_utf8_lossy(&request[..read]);
-                let path = text.split(' ').nth(1).unwrap_or_default().to_owned();
-                let head = match path.as_str() {
-                    "/429" => "429 Too Many Requests",
-                    "/302" => "302 Found\r\nlocation: /302",
-                    "/301" => "301 Moved Permanently\r\nlocation: /page",
-                    "/file" => "302 Found\r\nlocation: file:///etc/passwd",
-                    _ => "200 OK",
-                };
-                log.lock().unwrap().push((path, Instant::now()));
-                let answer = format!("HTTP/1.1 {head}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
-                stream.write_all(answer.as_bytes()).await.unwrap();
-            }
-        });
-        (url, paths)
+    async fn site() -> FakeSite {
+        FakeSite::start(|path, _| match path {
+            "/429" => ("429 Too Many Requests", ""),
+            "/403" => ("403 Forbidden", ""),
+            "/503" => ("503 Service Unavailable", ""),
+            "/302" => ("302 Found\r\nlocation: /302", ""),
+            "/301" => ("301 Moved Permanently\r\nlocation: /page", ""),
+            "/file" => ("302 Found\r\nlocation: file:///etc/passwd", ""),
+            _ => ("200 OK", ""),
+        })
+        .await
     }
 
     fn asker() -> Asker {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let policy = reqwest::redirect::Policy::none();
-        let asker = Asker::new(Client::builder().redirect(policy).build().unwrap());
+        let asker = Asker::new(crate::fake_site::client());
         asker.budget.set_share(Share {
             concurrent: 1,
             interval: Some(Duration::from_millis(50)),
@@ -164,32 +158,40 @@ mod tests {
 
     #[tokio::test]
     async fn each_redirect_counts_as_a_request_and_there_are_only_some() {
-        let (url, asked) = site().await;
-        let asker = asker();
-        let answer = asker.get(&url.join("/301").unwrap()).await.unwrap();
+        let (site, asker) = (site().await, asker());
+        let answer = asker.get(&site.url("/301")).await.unwrap();
         assert_eq!(answer.response.url().path(), "/page");
         drop(answer);
-        let endless = asker.get(&url.join("/302").unwrap()).await;
+        let endless = asker.get(&site.url("/302")).await;
         assert!(matches!(endless, Err(AskError::Redirects)));
-        let foreign = asker.get(&url.join("/file").unwrap()).await;
+        let foreign = asker.get(&site.url("/file")).await;
         assert!(matches!(foreign, Err(AskError::Location { .. })));
-        let asked = asked.lock().unwrap();
-        assert_eq!(asked.len(), 2 + 6 + 1);
-        for pair in asked.windows(2) {
-            let gap = pair[1].1 - pair[0].1;
-            assert!(gap >= Duration::from_millis(40), "{gap:?} between {pair:?}");
-        }
+        let gaps = site.gaps();
+        assert_eq!(gaps.len(), 2 + 6 + 1 - 1);
+        assert!(
+            gaps.iter().all(|gap| *gap >= Duration::from_millis(40)),
+            "{gaps:?}"
+        );
     }
 
     #[tokio::test]
     async fn a_site_that_is_asked_too_much_is_left_alone_though_it_does_not_say_for_how_long() {
-        let (url, asked) = site().await;
-        let asker = asker();
-        assert!(asker.get(&url.join("/429").unwrap()).await.unwrap().held);
-        assert!(!asker.get(&url).await.unwrap().held);
-        let asked = asked.lock().unwrap();
-        let gap = asked[1].1 - asked[0].1;
+        let (site, asker) = (site().await, asker());
+        assert!(asker.get(&site.url("/429")).await.unwrap().held);
+        assert!(!asker.get(&site.url("/")).await.unwrap().held);
+        let gap = site.gaps()[0];
         assert!(gap >= Duration::from_millis(450), "{gap:?}");
+    }
+
+    #[tokio::test]
+    async fn other_refusals_and_redirects_in_between_do_not_make_a_site_welcoming() {
+        let (site, asker) = (site().await, asker());
+        for path in ["/429", "/503", "/403", "/file", "/429", "/"] {
+            let _ = asker.get(&site.url(path)).await;
+        }
+        // The second time of being left alone is between one and two seconds, the first at most one.
+        let gap = site.gaps()[4];
+        assert!(gap >= Duration::from_millis(1_000), "{gap:?}");
     }
 
     #[test]

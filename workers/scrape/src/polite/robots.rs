@@ -72,6 +72,10 @@ impl Robots {
         }
     }
 
+    pub(super) fn url(&self) -> &Url {
+        &self.url
+    }
+
     /// Whether `url` may be asked for. Waits until robots.txt could be had; while it is asked for anew, what it said
     /// before holds.
     pub(super) async fn allows(&self, asker: &Asker, health: &Health, url: &Url) -> bool {
@@ -174,9 +178,8 @@ mod tests {
     }
 
     fn asker() -> Asker {
-        let _ = rustls::crypto::ring::default_provider().install_default();
         // It has no share: whoever asks waits for ever.
-        Asker::new(reqwest::Client::new())
+        Asker::new(crate::fake_site::client())
     }
 
     #[tokio::test(start_paused = true)]
