@@ -78,7 +78,7 @@ enum Read {
         /// ms since the epoch
         written: i64,
         total: Total,
-        identity: Option<Identity>,
+        identity: Option<Box<Identity>>,
     },
     End {
         partition: i32,
@@ -127,10 +127,11 @@ impl Output {
                     written,
                     total,
                     identity,
-                } => found
-                    .entry(partition)
-                    .or_default()
-                    .observe(total, written, identity),
+                } => found.entry(partition).or_default().observe(
+                    total,
+                    written,
+                    identity.map(|identity| *identity),
+                ),
                 Read::End { partition } => {
                     unread.remove(&partition);
                 }
@@ -206,7 +207,7 @@ impl Reader {
             partition,
             written: message.timestamp().to_millis().unwrap_or_default(),
             total,
-            identity,
+            identity: identity.map(Box::new),
         })
     }
 }
