@@ -345,6 +345,19 @@ fn partitions(world: &World, fetcher: &Worker) -> u32 {
 }
 
 #[test]
+fn a_planner_that_may_ask_rarely_is_ready_before_its_first_look() {
+    let mut world = World::new(site(40), 1);
+    // Ten times that between two requests of the planner's.
+    world.config.politeness.max_requests_per_second = 0.05;
+    let planner = world.planner();
+    eventually(Duration::from_secs(20), "the planner is ready", || {
+        planner.is_ready()
+    });
+    assert_eq!(world.site.log(), []);
+    planner.stop();
+}
+
+#[test]
 fn a_site_that_wants_to_be_left_alone_is_so_in_the_next_session_too() {
     const HOLD: u64 = 25;
     let mut world = World::new(site(20), 1);

@@ -27,6 +27,7 @@ use tracing::info;
 use crate::Error;
 use crate::job::{self, FetchJob};
 use crate::polite::{self, Part};
+pub(crate) use answer::{Meaning, meaning};
 use metrics::Metrics;
 use site::Pages;
 use work::Fetcher;

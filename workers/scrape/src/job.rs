@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use naru_contract::{Politeness, ScrapeWorker};
+use naru_contract::{Politeness, Retry, ScrapeWorker};
 use naru_rules::extract::{AvroError, CompileError, Extractor, FieldType, RecordSchema, compile};
 use naru_rules::url_template::{UrlTemplate, UrlTemplateError};
 use regex::Regex;
@@ -57,6 +57,7 @@ pub struct PlanJob {
     /// robots.txt of the head's site.
     pub robots: Url,
     pub pattern: Regex,
+    pub retry: Retry,
 }
 
 impl FetchJob {
@@ -116,6 +117,7 @@ impl PlanJob {
             head: url,
             robots,
             pattern,
+            retry: config.retry.clone(),
         })
     }
 }

@@ -59,6 +59,8 @@ pub fn run(config: &ScrapeWorker, context: &Context) -> Result<(), Error> {
             .until(&context.drain);
         let position = head_topic::position(config, context)?;
         info!(job = config.job, ?position, "planning");
+        // A polite first look may take longer than a rollout waits.
+        context.health.ready();
         site.set_part(Part::Planner);
         let ended = Planner {
             config,

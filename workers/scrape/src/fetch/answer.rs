@@ -15,7 +15,7 @@ const CHALLENGES: [&str; 8] = [
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Meaning {
+pub(crate) enum Meaning {
     /// The content counts.
     Page,
     Gone,
@@ -25,7 +25,7 @@ pub(super) enum Meaning {
     GiveUp,
 }
 
-pub(super) fn meaning(status: StatusCode) -> Meaning {
+pub(crate) fn meaning(status: StatusCode) -> Meaning {
     match status.as_u16() {
         200..=299 => Meaning::Page,
         404 | 410 => Meaning::Gone,

@@ -1,20 +1,25 @@
 //! Looking for the newest id.
 
+use std::cmp::Reverse;
 use std::io::Read;
 use std::sync::LazyLock;
 
 use flate2::read::MultiGzDecoder;
+use naru_contract::Retry;
 use regex::Regex;
 use reqwest::{StatusCode, Url};
 use snafu::{OptionExt, ResultExt, Snafu, ensure};
+use tracing::debug;
 
 use crate::body::{self, BodyError};
+use crate::fetch::{Meaning, meaning};
 use crate::job::PlanJob;
 use crate::polite::{Answer, AskError, Refusal, Site};
+use crate::retry;
 
 /// Largest document, compressed and not, bytes. The sitemap protocol's own limit is 50 MB.
 const LARGEST: usize = 52_428_800;
-/// Most sitemaps of an index that are read: the first and the last, where the newest are.
+/// Most sitemaps of an index that are read: the newest, or where it does not say how old they are, the first and the last.
 const MOST_SITEMAPS: usize = 50;
 
 #[derive(Debug, Snafu)]
@@ -49,8 +54,26 @@ pub(super) enum HeadError {
 /// a pattern takes for an id by mistake, such as a time, is far beyond.
 const MOST_RANGES: u64 = 1_000_000;
 
-static SITEMAP: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(r"<loc>\s*([^<\s]+)\s*</loc>").expect("it is a regular expression"));
+/// An address in an index, and when what is there was last changed.
+static SITEMAP: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"<loc>\s*([^<\s]+)\s*</loc>(?:\s*<lastmod>\s*([^<\s]+)\s*</lastmod>)?")
+        .expect("it is a regular expression")
+});
+
+impl HeadError {
+    /// Whether asking again soon may help.
+    fn is_passing(&self) -> bool {
+        match self {
+            Self::Fetch { .. }
+            | Self::Body {
+                source: BodyError::CutOff { .. },
+                ..
+            } => true,
+            Self::Status { status, .. } => meaning(*status) == Meaning::TryAgain,
+            _ => false,
+        }
+    }
+}
 
 /// The newest id that the head document, or a sitemap that it lists, names.
 pub(super) async fn newest(site: &Site, job: &PlanJob) -> Result<u64, HeadError> {
@@ -58,7 +81,10 @@ pub(super) async fn newest(site: &Site, job: &PlanJob) -> Result<u64, HeadError>
     let mut newest = largest(&job.pattern, &document);
     if document.contains("<sitemapindex") {
         for url in sitemaps(&document, &job.head) {
-            newest = newest.max(largest(&job.pattern, &fetch(site, &url).await?));
+            newest = newest.max(largest(
+                &job.pattern,
+                &fetch_patiently(site, &url, &job.retry).await?,
+            ));
         }
     }
     newest.context(NoMatchSnafu {
@@ -79,6 +105,23 @@ pub(super) fn check(newest: u64, ranges: u64, job: &PlanJob) -> Result<u64, Head
         }
     );
     Ok(newest)
+}
+
+/// One of many documents: a look that began anew with each failure might never end.
+async fn fetch_patiently(site: &Site, url: &Url, retry: &Retry) -> Result<String, HeadError> {
+    let mut failures = 0;
+    loop {
+        let error = match fetch(site, url).await {
+            Err(error) if error.is_passing() => error,
+            settled => return settled,
+        };
+        failures += 1;
+        let Some(delay) = retry::delay(retry, failures) else {
+            return Err(error);
+        };
+        debug!(%url, %error, ?delay, "trying again");
+        tokio::time::sleep(delay).await;
+    }
 }
 
 async fn fetch(site: &Site, url: &Url) -> Result<String, HeadError> {
@@ -138,13 +181,18 @@ fn sitemaps(index: &str, base: &Url) -> Vec<Url> {
     let found = SITEMAP.captures_iter(index).filter_map(|found| {
         let address = found.get(1)?.as_str().replace("&amp;", "&");
         let url = base.join(&address).ok()?;
-        matches!(url.scheme(), "http" | "https").then_some(url)
+        let changed = found.get(2).map(|changed| changed.as_str());
+        matches!(url.scheme(), "http" | "https").then_some((changed, url))
     });
-    let mut urls = found.collect::<Vec<_>>();
-    if urls.len() > MOST_SITEMAPS {
-        urls.drain(MOST_SITEMAPS / 2..urls.len() - MOST_SITEMAPS / 2);
+    let mut found = found.collect::<Vec<_>>();
+    if found.iter().all(|(changed, _)| changed.is_some()) {
+        // Dates of one index are written in one way, whose order is that of the text.
+        found.sort_by_key(|(changed, _)| Reverse(*changed));
+        found.truncate(MOST_SITEMAPS);
+    } else if found.len() > MOST_SITEMAPS {
+        found.drain(MOST_SITEMAPS / 2..found.len() - MOST_SITEMAPS / 2);
     }
-    urls
+    found.into_iter().map(|(_, url)| url).collect()
 }
 
 #[cfg(test)]
@@ -154,6 +202,7 @@ mod tests {
     use flate2::{Compression, write::GzEncoder};
 
     use super::*;
+    use crate::fake_site::FakeSite;
 
     fn url() -> Url {
         Url::parse("https://a.test/index.xml.gz").unwrap()
@@ -200,5 +249,98 @@ mod tests {
         assert_eq!(urls[0].as_str(), "https://a.test/0.xml?a=1&b=2");
         assert_eq!(urls[MOST_SITEMAPS - 1].path(), "/199.xml");
         assert_eq!(sitemaps("<loc>file:///etc/passwd</loc>", &url()), []);
+    }
+
+    #[test]
+    fn the_sitemaps_of_an_index_are_the_newest_where_it_says_how_old_they_are() {
+        let entry = |day: u32| {
+            format!(
+                "<sitemap><loc>https://a.test/{day}.xml</loc>\n<lastmod>2026-{:02}-{:02}</lastmod></sitemap>",
+                1 + day / 28,
+                1 + day % 28
+            )
+        };
+        // The newest stand in the middle.
+        let index = (0..60)
+            .chain(100..160)
+            .chain(60..100)
+            .map(entry)
+            .collect::<String>();
+        let urls = sitemaps(&index, &url());
+        let paths = urls.iter().map(Url::path).collect::<Vec<_>>();
+        assert_eq!(
+            paths,
+            (110..160)
+                .rev()
+                .map(|day| format!("/{day}.xml"))
+                .collect::<Vec<_>>()
+        );
+        let mixed = format!("{}{index}", entry(7).replace("lastmod", "changefreq"));
+        assert_eq!(sitemaps(&mixed, &url())[1].path(), "/0.xml");
+    }
+
+    fn job(site: &FakeSite) -> PlanJob {
+        PlanJob {
+            head: site.url("/index.xml"),
+            robots: site.url("/robots.txt"),
+            pattern: Regex::new(r"/product/(\d+)").unwrap(),
+            retry: Retry {
+                fixed_times: 1,
+                fixed_delay_ms: 1,
+                exponential_times: 1,
+                exponential_base_ms: 1,
+                exponential_max_ms: 1,
+            },
+        }
+    }
+
+    /// An index of thirty sitemaps, of which every tenth fails as often as said.
+    async fn thirty(failures: usize) -> FakeSite {
+        FakeSite::start(move |path, before| {
+            let number = path.trim_start_matches("/sitemap-").parse::<usize>();
+            match number {
+                Ok(number) if number % 10 == 3 && before < failures => {
+                    ("503 Service Unavailable", String::new())
+                }
+                Ok(number) => ("200 OK", format!("<loc>/product/{number}00</loc>")),
+                Err(_) if path == "/index.xml" => {
+                    let entries = (0..30).map(|number| format!("<loc>/sitemap-{number}</loc>"));
+                    (
+                        "200 OK",
+                        format!("<sitemapindex>{}</sitemapindex>", entries.collect::<String>()),
+                    )
+                }
+                Err(_) => ("404 Not Found", String::new()),
+            }
+        })
+        .await
+    }
+
+    #[tokio::test]
+    async fn a_sitemap_that_cannot_be_had_at_once_is_asked_for_again_and_not_the_others() {
+        let site = thirty(2).await;
+        assert_eq!(newest(&site.site(true), &job(&site)).await.unwrap(), 2_900);
+        // robots.txt, the index, its sitemaps, and three of them twice more.
+        assert_eq!(site.asked().len(), 1 + 1 + 30 + 3 * 2);
+        let site = thirty(3).await;
+        let failure = newest(&site.site(true), &job(&site)).await;
+        assert!(matches!(failure, Err(HeadError::Status { .. })), "{failure:?}");
+    }
+
+    #[tokio::test]
+    async fn a_sitemap_on_another_site_is_not_asked_for() {
+        let other = FakeSite::start(|_, _| ("200 OK", "/product/7")).await;
+        let address = other.url("/sitemap.xml");
+        let site = FakeSite::start(move |path, _| match path {
+            "/index.xml" => (
+                "200 OK",
+                format!("<sitemapindex><loc>{address}</loc></sitemapindex>"),
+            ),
+            _ => ("404 Not Found", String::new()),
+        })
+        .await;
+        let failure = newest(&site.site(true), &job(&site)).await.unwrap_err();
+        assert!(matches!(failure, HeadError::Refused { .. }), "{failure:?}");
+        assert_eq!(other.asked(), Vec::<String>::new());
     }
 }
