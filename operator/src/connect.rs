@@ -29,7 +29,7 @@ pub use self::{
 };
 use crate::{
     controller::Error as ReconcileError,
-    endpoint::{Silence, Unanswered},
+    endpoint::{Answers, NoAnswer, Silence, Unanswered},
     leader::NotLeader,
     registry::cause,
 };
@@ -46,6 +46,10 @@ const LONGEST_MESSAGE: usize = 512;
 pub enum Error {
     #[snafu(display("kafka connect at {address:?} does not answer{silence}"))]
     Unreachable { address: String, silence: Silence },
+
+    /// It was not asked: others of our requests came first.
+    #[snafu(display("kafka connect at {address:?} is busy with other requests of this operator"))]
+    Busy { address: String },
 
     /// Connect moves its work between its workers and takes no change meanwhile.
     #[snafu(display("kafka connect at {address:?} is rebalancing"))]
@@ -73,6 +77,7 @@ impl From<Error> for ReconcileError {
             Error::Rebalancing { .. } => reason::CONNECT_REBALANCING,
             Error::Refused { .. } => reason::CONNECT_REFUSED,
             Error::NotConnect { .. } => reason::NOT_CONNECT,
+            Error::Busy { address } => return Self::busy(format_args!("kafka connect at {address:?}")),
             Error::Fenced { source } => return source.into(),
         };
         Self::dependency(reason, error.to_string())
@@ -213,22 +218,11 @@ impl Connect {
     }
 }
 
-/// How soon an answer can be expected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Answers {
-    /// Connect only has to say what it knows.
-    Soon,
-    /// Connect starts or stops a connector first, which may do what it likes: no answer says nothing about Connect.
-    MayTakeLong,
-}
-
-impl Answers {
-    /// Deadline of the request.
-    fn deadline(self) -> Duration {
-        match self {
-            Self::Soon => Duration::from_secs(5),
-            Self::MayTakeLong => Duration::from_secs(10),
-        }
+/// Deadline of a request. Connect starts and stops connectors before it answers that, and those may do what they like.
+fn deadline(answers: Answers) -> Duration {
+    match answers {
+        Answers::Soon => Duration::from_secs(5),
+        Answers::MayTakeLong => Duration::from_secs(10),
     }
 }
 

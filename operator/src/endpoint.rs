@@ -41,6 +41,23 @@ impl fmt::Display for Silence {
     }
 }
 
+/// How soon an answer can be expected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answers {
+    /// The endpoint only has to say what it knows.
+    Soon,
+    /// The endpoint has something to do first, which may take as long as it likes.
+    MayTakeLong,
+}
+
+/// Why a call came to nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NoAnswer {
+    /// It was not this call's turn in time: the endpoint is busy with others of ours. Says nothing about the endpoint.
+    Busy,
+    Silent(Silence),
+}
+
 /// A request without an answer.
 #[derive(Debug)]
 pub(crate) struct Unanswered {
@@ -59,53 +76,43 @@ pub(crate) struct Endpoint {
 
 impl Endpoint {
     /// Makes a request when it is its turn, or says at once that the endpoint is known to be silent. The request
-    /// must have a deadline of its own.
+    /// must have a deadline of its own, and begin when it is first polled.
     pub(crate) async fn call<T>(
         &self,
+        answers: Answers,
         request: impl Future<Output = Result<T, Unanswered>>,
-    ) -> Result<T, Silence> {
-        let mut call = self.begin().await?;
-        match request.await {
-            Ok(answer) => {
-                call.end(Breaker::answered);
-                Ok(answer)
-            }
-            Err(Unanswered { cause, telling: true }) => {
-                let now = (Instant::now(), Timestamp::now());
-                let jitter = rand::random_range(0.8..1.2);
-                let begun = call.begun;
-                Err(call.end(|breaker| breaker.unanswered(begun, cause, now, jitter)))
-            }
-            Err(Unanswered {
-                cause,
-                telling: false,
-            }) => Err(Silence { cause, since: None }),
-        }
+    ) -> Result<T, NoAnswer> {
+        let turn = self.turn(answers).await?;
+        turn.end(request.await)
     }
 
-    async fn begin(&self) -> Result<Call<'_>, Silence> {
+    /// Waits until a request may begin.
+    pub(crate) async fn turn(&self, answers: Answers) -> Result<Turn<'_>, NoAnswer> {
         let end = tokio::time::Instant::now() + PATIENCE;
         loop {
             // Before the look, or a call that ends in between would go unnoticed.
             let ended = self.ended.notified();
-            match self.breaker().begin(Instant::now()) {
+            match self.breaker().begin(answers, Instant::now()) {
                 Admission::Begun(begun) => {
-                    return Ok(Call {
+                    return Ok(Turn {
                         endpoint: self,
+                        answers,
                         begun,
                         ended: false,
                     });
                 }
-                Admission::Refused(silence) => return Err(silence),
+                Admission::Refused(silence) => return Err(NoAnswer::Silent(silence)),
                 Admission::Full => {}
             }
             if tokio::time::timeout_at(end, ended).await.is_err() {
-                return Err(Silence {
-                    cause: "requests before this one wait for their answers".to_owned(),
-                    since: None,
-                });
+                return Err(NoAnswer::Busy);
             }
         }
+    }
+
+    /// Whether a call is under way that may take long.
+    pub(crate) fn is_at_work(&self) -> bool {
+        self.breaker().is_at_work()
     }
 
     fn breaker(&self) -> MutexGuard<'_, Breaker> {
@@ -115,14 +122,36 @@ impl Endpoint {
 }
 
 /// A call under way. One that is given up makes room too.
-struct Call<'a> {
+pub(crate) struct Turn<'a> {
     endpoint: &'a Endpoint,
+    answers: Answers,
     begun: u64,
     ended: bool,
 }
 
-impl Call<'_> {
-    fn end<T>(&mut self, end: impl FnOnce(&mut Breaker) -> T) -> T {
+impl Turn<'_> {
+    /// The request has ended.
+    pub(crate) fn end<T>(mut self, answer: Result<T, Unanswered>) -> Result<T, NoAnswer> {
+        let (answers, begun) = (self.answers, self.begun);
+        match answer {
+            Ok(answer) => {
+                self.tell(|breaker| breaker.answered(answers));
+                Ok(answer)
+            }
+            Err(Unanswered { cause, telling: true }) => {
+                let now = (Instant::now(), Timestamp::now());
+                let jitter = rand::random_range(0.8..1.2);
+                let silence = self.tell(|breaker| breaker.unanswered(answers, begun, cause, now, jitter));
+                Err(NoAnswer::Silent(silence))
+            }
+            Err(Unanswered {
+                cause,
+                telling: false,
+            }) => Err(NoAnswer::Silent(Silence { cause, since: None })),
+        }
+    }
+
+    fn tell<T>(&mut self, end: impl FnOnce(&mut Breaker) -> T) -> T {
         self.ended = true;
         let result = end(&mut self.endpoint.breaker());
         self.endpoint.ended.notify_waiters();
@@ -130,10 +159,11 @@ impl Call<'_> {
     }
 }
 
-impl Drop for Call<'_> {
+impl Drop for Turn<'_> {
     fn drop(&mut self) {
         if !self.ended {
-            self.end(Breaker::abandoned);
+            let answers = self.answers;
+            self.tell(|breaker| breaker.abandoned(answers));
         }
     }
 }
@@ -162,10 +192,17 @@ impl<K: Clone + Eq + Hash, T> Pool<K, T> {
         Ok(made)
     }
 
-    /// Drops what nobody has asked for in a while.
-    pub(crate) fn prune(&self, now: Instant) {
+    /// Whether one of them is so.
+    pub(crate) fn any(&self, is_so: impl Fn(&T) -> bool) -> bool {
+        let entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.values().any(|(_, entry)| is_so(entry))
+    }
+
+    /// Takes out what nobody has asked for in a while. Whoever drops it knows whether that blocks.
+    pub(crate) fn prune(&self, now: Instant) -> Vec<Arc<T>> {
         let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        entries.retain(|_, (used, _)| now.saturating_duration_since(*used) < UNUSED);
+        let unused = entries.extract_if(|_, (used, _)| now.saturating_duration_since(*used) >= UNUSED);
+        unused.map(|(_, (_, unused))| unused).collect()
     }
 }
 
@@ -188,20 +225,38 @@ mod tests {
         })
     }
 
+    fn silence(no_answer: NoAnswer) -> Silence {
+        match no_answer {
+            NoAnswer::Silent(silence) => silence,
+            NoAnswer::Busy => Silence {
+                cause: "busy".to_owned(),
+                since: None,
+            },
+        }
+    }
+
     #[tokio::test]
     async fn fifty_at_a_black_hole_are_told_within_moments_and_one_request_is_made() {
         let (endpoint, asked) = (Endpoint::default(), AtomicU32::new(0));
         let began = Instant::now();
         let calls = (0..50).map(|_| async {
-            let silence = endpoint.call(black_hole(&asked)).await.unwrap_err();
-            (began.elapsed(), silence)
+            let told = endpoint
+                .call(Answers::Soon, black_hole(&asked))
+                .await
+                .unwrap_err();
+            (began.elapsed(), told)
         });
         let told = futures::future::join_all(calls).await;
         let late = told.iter().filter(|(after, _)| *after > PATIENCE * 2).count();
         assert_eq!(late, 1, "all but the one that asked");
         assert_eq!(asked.load(Ordering::Relaxed), 1);
         let again = Instant::now();
-        let silence = endpoint.call(black_hole(&asked)).await.unwrap_err();
+        let silence = silence(
+            endpoint
+                .call(Answers::Soon, black_hole(&asked))
+                .await
+                .unwrap_err(),
+        );
         assert!(again.elapsed() < PATIENCE && silence.since.is_some(), "{silence}");
         assert_eq!(asked.load(Ordering::Relaxed), 1);
     }
@@ -209,9 +264,9 @@ mod tests {
     #[tokio::test]
     async fn a_call_that_is_given_up_makes_room() {
         let endpoint = Endpoint::default();
-        let given_up = endpoint.call(std::future::pending::<Result<(), Unanswered>>());
+        let given_up = endpoint.call(Answers::Soon, std::future::pending::<Result<(), Unanswered>>());
         assert!(tokio::time::timeout(Duration::ZERO, given_up).await.is_err());
-        assert_eq!(endpoint.call(async { Ok(1) }).await, Ok(1));
+        assert_eq!(endpoint.call(Answers::Soon, async { Ok(1) }).await, Ok(1));
     }
 
     #[tokio::test]
@@ -224,9 +279,9 @@ mod tests {
                     telling: false,
                 })
             };
-            assert!(endpoint.call(slow).await.is_err());
+            assert!(endpoint.call(Answers::Soon, slow).await.is_err());
         }
-        assert_eq!(endpoint.call(async { Ok(1) }).await, Ok(1));
+        assert_eq!(endpoint.call(Answers::Soon, async { Ok(1) }).await, Ok(1));
     }
 
     #[test]
@@ -245,10 +300,39 @@ mod tests {
         let pool = Pool::<&str, u8>::default();
         let one = pool.get(&"kafka:9092", || Ok::<_, Infallible>(1)).unwrap();
         let now = Instant::now();
-        pool.prune(now);
+        assert_eq!(pool.prune(now).len(), 0);
         let same = pool.get(&"kafka:9092", || Ok::<_, Infallible>(2)).unwrap();
         assert!(Arc::ptr_eq(&one, &same));
-        pool.prune(now + UNUSED * 2);
+        drop(one);
+        assert_eq!(pool.prune(now + UNUSED * 2), [Arc::new(1)]);
         assert_eq!(*pool.get(&"kafka:9092", || Ok::<_, Infallible>(3)).unwrap(), 3);
+    }
+
+    #[test]
+    fn what_takes_long_to_drop_holds_up_nobody_else() {
+        use std::sync::mpsc;
+
+        /// As a client of Kafka's, which joins its threads.
+        struct Slow(Mutex<mpsc::Receiver<()>>);
+
+        impl Drop for Slow {
+            fn drop(&mut self) {
+                let _ = self.0.lock().unwrap().recv_timeout(Duration::from_secs(20));
+            }
+        }
+
+        let (joined, joins) = mpsc::channel();
+        let pool = Pool::<&str, Slow>::default();
+        drop(pool.get(&"kafka:9092", || Ok::<_, Infallible>(Slow(Mutex::new(joins)))));
+        let unused = pool.prune(Instant::now() + UNUSED * 2);
+        assert_eq!(unused.len(), 1, "it is not dropped under the lock");
+        let dropped = std::thread::spawn(move || drop(unused));
+        let began = Instant::now();
+        drop(pool.get(&"kafka:9092", || {
+            Ok::<_, Infallible>(Slow(Mutex::new(mpsc::channel().1)))
+        }));
+        assert!(began.elapsed() < Duration::from_secs(10));
+        joined.send(()).unwrap();
+        dropped.join().unwrap();
     }
 }

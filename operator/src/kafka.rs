@@ -5,7 +5,7 @@ mod delete;
 use std::{
     collections::{BTreeMap, HashMap},
     fmt::Display,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -22,7 +22,7 @@ use snafu::{ResultExt, Snafu};
 
 use crate::{
     controller::Error as ReconcileError,
-    endpoint::{Cache, Endpoint, Freshness, Pool, Silence, Unanswered},
+    endpoint::{Answers, Cache, Endpoint, Freshness, NoAnswer, Pool, Silence, Turn, Unanswered},
     leader::{Fence, NotLeader},
     metrics::External,
 };
@@ -45,6 +45,10 @@ pub enum Error {
         silence: Silence,
     },
 
+    /// It was not asked: others of our requests came first.
+    #[snafu(display("kafka at {bootstrap_servers:?} is busy with other requests of this operator"))]
+    Busy { bootstrap_servers: String },
+
     #[snafu(display("kafka at {bootstrap_servers:?} refused to {doing}: {code}"))]
     Refused {
         bootstrap_servers: String,
@@ -64,6 +68,7 @@ impl From<Error> for ReconcileError {
                 Self::dependency(reason::KAFKA_UNREACHABLE, format!("{error}: {source}"))
             }
             Error::Unreachable { .. } => Self::dependency(reason::KAFKA_UNREACHABLE, error.to_string()),
+            Error::Busy { bootstrap_servers } => Self::busy(format_args!("kafka at {bootstrap_servers:?}")),
             Error::Refused { .. } => Self::dependency(reason::KAFKA_REFUSED, error.to_string()),
             Error::Fenced { source } => source.into(),
         }
@@ -79,14 +84,6 @@ pub struct TopicSpec {
     pub config: BTreeMap<&'static str, &'static str>,
     /// Whether partitions are added to a topic that has fewer. Only for topics whose keys do not matter.
     pub grow: bool,
-}
-
-/// A topic as it is after it was made sure of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ensured {
-    pub partitions: i32,
-    /// It did not exist before.
-    pub created: bool,
 }
 
 /// One client per Kafka cluster that is in use.
@@ -118,9 +115,12 @@ impl Clusters {
         })
     }
 
-    /// Drops the clients of clusters that no resource uses any more.
+    /// Drops the clients of clusters that no resource uses any more. Needs a runtime: to close one blocks.
     pub fn prune(&self, now: Instant) {
-        self.pool.prune(now);
+        let unused = self.pool.prune(now);
+        if !unused.is_empty() {
+            tokio::task::spawn_blocking(move || drop(unused));
+        }
     }
 }
 
@@ -133,8 +133,8 @@ pub struct Cluster {
     /// Partitions by topic.
     topics: Cache<String, i32>,
     fence: Fence,
-    /// For which resource, by its uid, a topic was created. A pass may see the resource as it was before that was
-    /// written down.
+    /// For which resource, by its uid, a topic was created, or may have been: the answer was lost. A pass may see the
+    /// resource as it was before that was written down.
     created: Mutex<HashMap<String, String>>,
 }
 
@@ -172,6 +172,7 @@ impl Cluster {
         if let Some(partitions) = self.topics.get(&topic.to_owned(), freshness, asked) {
             return Ok(Some(partitions));
         }
+        let turn = self.turn().await?;
         let (admin, name) = (Arc::clone(&self.admin), topic.to_owned());
         let look = tokio::task::spawn_blocking(move || {
             let metadata = admin.inner().fetch_metadata(Some(&name), DEADLINE)?;
@@ -179,7 +180,7 @@ impl Cluster {
             Ok::<_, KafkaError>(found.map(|t| (t.error().map(RDKafkaErrorCode::from), t.partitions().len())))
         });
         let look = async { look.await.expect("the closure does not panic") };
-        match self.ask(look).await? {
+        match self.ask(turn, look).await? {
             None | Some((Some(RDKafkaErrorCode::UnknownTopicOrPartition), _)) => Ok(None),
             Some((Some(code), _)) => RefusedSnafu {
                 bootstrap_servers: &self.bootstrap_servers,
@@ -195,44 +196,67 @@ impl Cluster {
         }
     }
 
-    /// Creates the topic if there is none, and adds partitions where the spec allows it.
-    pub async fn ensure(&self, topic: &TopicSpec, freshness: Freshness) -> Result<Ensured, Error> {
+    /// Creates the topic if there is none, for the resource with this uid, and adds partitions where the spec allows it.
+    /// Returns how many there are.
+    async fn ensure(&self, topic: &TopicSpec, owner: &str, freshness: Freshness) -> Result<i32, Error> {
         let mut found = self.partitions(&topic.name, freshness).await?;
         if found.is_some_and(|known| known < topic.partitions) {
             // They may have been added since.
             found = self.partitions(&topic.name, Freshness::Now).await?;
         }
-        let created = found.is_none();
         match found {
             None => {
-                // -1: as many replicas as the cluster's own default says.
-                let mut new = NewTopic::new(&topic.name, topic.partitions, TopicReplication::Fixed(-1));
-                for (key, value) in &topic.config {
-                    new = new.set(key, value);
-                }
-                let (new, options) = ([&new], self.options()?);
-                let answers = self.ask(self.admin.create_topics(new, &options)).await?;
-                let made = self.check(&answers, || format!("create topic {:?}", topic.name))?;
-                if !made {
+                if !self.create(topic, owner).await? {
                     // Another pass, or a person, was faster, perhaps with other partitions.
                     let partitions = self.partitions(&topic.name, Freshness::Now).await?;
-                    return Ok(Ensured {
-                        partitions: partitions.unwrap_or(topic.partitions),
-                        created: false,
-                    });
+                    return Ok(partitions.unwrap_or(topic.partitions));
                 }
             }
             Some(found) if found < topic.partitions && topic.grow => {
                 let count = usize::try_from(topic.partitions).unwrap_or(1);
-                let (new, options) = (NewPartitions::new(&topic.name, count), self.options()?);
-                let answers = self.ask(self.admin.create_partitions([&new], &options)).await?;
-                self.check(&answers, || format!("add partitions to topic {:?}", topic.name))?;
+                let new = NewPartitions::new(&topic.name, count);
+                let (turn, options) = self.change().await?;
+                let answers = self.ask(turn, self.admin.create_partitions([&new], &options));
+                self.check(&answers.await?, || {
+                    format!("add partitions to topic {:?}", topic.name)
+                })?;
             }
-            Some(partitions) => return Ok(Ensured { partitions, created }),
+            Some(partitions) => return Ok(partitions),
         }
-        let partitions = topic.partitions;
-        self.topics.put(topic.name.clone(), partitions, Instant::now());
-        Ok(Ensured { partitions, created })
+        self.topics
+            .put(topic.name.clone(), topic.partitions, Instant::now());
+        Ok(topic.partitions)
+    }
+
+    /// False: there is such a topic already.
+    async fn create(&self, topic: &TopicSpec, owner: &str) -> Result<bool, Error> {
+        // -1: as many replicas as the cluster's own default says.
+        let mut new = NewTopic::new(&topic.name, topic.partitions, TopicReplication::Fixed(-1));
+        for (key, value) in &topic.config {
+            new = new.set(key, value);
+        }
+        let (turn, options) = self.change().await?;
+        // Before it is asked for: an answer may be lost, and the topic is there nevertheless.
+        self.created().insert(topic.name.clone(), owner.to_owned());
+        let answers = self.ask(turn, self.admin.create_topics([&new], &options));
+        let made = self.check(&answers.await?, || format!("create topic {:?}", topic.name));
+        if !matches!(made, Ok(true)) {
+            self.created().remove(&topic.name);
+        }
+        made
+    }
+
+    fn created(&self) -> MutexGuard<'_, HashMap<String, String>> {
+        // A panic elsewhere cannot leave a half-made entry behind.
+        self.created.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until a change may be asked for.
+    async fn change(&self) -> Result<(Turn<'_>, AdminOptions), Error> {
+        self.fence.check()?;
+        let turn = self.turn().await?;
+        // Not before its turn: the wait for that is none of the request's time.
+        Ok((turn, self.options()?))
     }
 
     /// For a change: none without the lead, and none that lasts longer than it.
@@ -252,40 +276,49 @@ impl Cluster {
         freshness: Freshness,
         created: &mut Vec<String>,
     ) -> Result<i32, Error> {
-        let ensured = self.ensure(topic, freshness).await?;
         let owner = owner.meta().uid.clone().unwrap_or_default();
-        let ours = {
-            // A panic elsewhere cannot leave a half-made entry behind.
-            let mut owners = self.created.lock().unwrap_or_else(PoisonError::into_inner);
-            if ensured.created {
-                owners.insert(topic.name.clone(), owner.clone());
-            }
-            owners.get(&topic.name) == Some(&owner)
-        };
+        let partitions = self.ensure(topic, &owner, freshness).await?;
+        let ours = self.created().get(&topic.name) == Some(&owner);
         if ours && !created.contains(&topic.name) {
             created.push(topic.name.clone());
         }
-        Ok(ensured.partitions)
+        Ok(partitions)
     }
 
-    /// Asks when it is this request's turn. Any error of the client's means that nobody answered it.
-    async fn ask<T, E: Display>(&self, request: impl Future<Output = Result<T, E>>) -> Result<T, Error> {
-        let request = async {
-            let start = Instant::now();
-            let answer = request.await;
-            let code = if answer.is_ok() { "ok" } else { "unanswered" };
-            let (external, endpoint) = (&self.external, &self.bootstrap_servers);
-            external.observe("kafka", endpoint, code, start.elapsed());
-            answer.map_err(|error| Unanswered {
-                cause: error.to_string(),
-                telling: true,
-            })
-        };
-        let answer = self.endpoint.call(request).await;
-        answer.map_err(|silence| Error::Unreachable {
-            bootstrap_servers: self.bootstrap_servers.clone(),
-            silence,
-        })
+    /// Waits until it is the next request's turn. A request must not be made before: rdkafka sends it at once, and not
+    /// when its future is first polled.
+    async fn turn(&self) -> Result<Turn<'_>, Error> {
+        let turn = self.endpoint.turn(Answers::Soon).await;
+        turn.map_err(|no_answer| self.unanswered(no_answer))
+    }
+
+    /// Waits for the answer. Any error of the client's means that nobody answered.
+    async fn ask<T, E: Display>(
+        &self,
+        turn: Turn<'_>,
+        request: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, Error> {
+        let start = Instant::now();
+        let answer = request.await;
+        let code = if answer.is_ok() { "ok" } else { "unanswered" };
+        let (external, endpoint) = (&self.external, &self.bootstrap_servers);
+        external.observe("kafka", endpoint, code, start.elapsed());
+        let answer = answer.map_err(|error| Unanswered {
+            cause: error.to_string(),
+            telling: true,
+        });
+        turn.end(answer).map_err(|no_answer| self.unanswered(no_answer))
+    }
+
+    fn unanswered(&self, no_answer: NoAnswer) -> Error {
+        let bootstrap_servers = self.bootstrap_servers.clone();
+        match no_answer {
+            NoAnswer::Busy => Error::Busy { bootstrap_servers },
+            NoAnswer::Silent(silence) => Error::Unreachable {
+                bootstrap_servers,
+                silence,
+            },
+        }
     }
 
     /// Whether everything was done that was asked for. False: there was nothing left to do.
@@ -315,6 +348,7 @@ impl Cluster {
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::ObjectMeta};
     use rdkafka::mocking::MockCluster;
 
     use super::*;
@@ -336,8 +370,46 @@ mod tests {
             cluster.partitions("totals", Freshness::Known).await.unwrap(),
             Some(1)
         );
-        let ensured = cluster.ensure(&wanted, Freshness::Known).await.unwrap();
-        assert_eq!((ensured.partitions, ensured.created), (2, false));
+        let partitions = cluster.ensure(&wanted, "uid", Freshness::Known).await.unwrap();
+        assert_eq!((partitions, cluster.created().len()), (2, 0));
+    }
+
+    #[tokio::test]
+    async fn a_topic_whose_creation_was_not_answered_is_ours_and_one_whose_creation_was_not_sent_is_not() {
+        let brokers = MockCluster::new(1).unwrap();
+        let cluster = Clusters::default().get(&brokers.bootstrap_servers()).unwrap();
+        let wanted = |name: &str| TopicSpec {
+            name: name.to_owned(),
+            partitions: 1,
+            config: BTreeMap::new(),
+            grow: false,
+        };
+        let owner = ConfigMap {
+            metadata: ObjectMeta {
+                uid: Some("uid".to_owned()),
+                ..ObjectMeta::default()
+            },
+            ..ConfigMap::default()
+        };
+        // It was asked for nothing yet, so that one at a time may.
+        let turn = cluster.turn().await.unwrap();
+        let unsent = wanted("unsent");
+        let unsent = cluster.create(&unsent, "uid").await;
+        assert!(matches!(unsent, Err(Error::Busy { .. })), "{unsent:?}");
+        drop(turn);
+        // These brokers know of no creation of topics.
+        let lost = cluster.create(&wanted("lost"), "uid").await;
+        assert!(matches!(lost, Err(Error::Unreachable { .. })), "{lost:?}");
+        let again = Clusters::default().get(&brokers.bootstrap_servers()).unwrap();
+        again.created().extend(cluster.created().drain());
+        let mut created = Vec::new();
+        for name in ["unsent", "lost"] {
+            brokers.create_topic(name, 1, 1).unwrap();
+            let wanted = wanted(name);
+            let ensured = again.ensure_for(&owner, &wanted, Freshness::Now, &mut created);
+            assert_eq!(ensured.await.unwrap(), 1);
+        }
+        assert_eq!(created, ["lost"]);
     }
 
     #[tokio::test]
@@ -353,7 +425,7 @@ mod tests {
             grow: true,
         };
         let refusals = [
-            cluster.ensure(&more, Freshness::Known).await.map(|_| ()),
+            cluster.ensure(&more, "uid", Freshness::Known).await.map(|_| ()),
             cluster.delete_topics(&["items".to_owned()]).await,
             cluster.delete_group("items").await,
         ];

@@ -15,12 +15,14 @@ use serde::Deserialize;
 pub use self::compatible::Refusal;
 use crate::{
     controller::Error,
-    endpoint::{Cache, Endpoint, Freshness, Pool, Silence, Unanswered},
+    endpoint::{Answers, Cache, Endpoint, Freshness, NoAnswer, Pool, Unanswered},
     metrics::External,
 };
 
 /// Deadline of one request.
 const DEADLINE: Duration = Duration::from_secs(5);
+/// Longest answer that is read, bytes. Registries refuse schemas of such a size.
+const LONGEST_ANSWER: usize = 2 << 20;
 
 /// The registries in use.
 #[derive(Debug)]
@@ -66,7 +68,7 @@ impl Registries {
 
     /// Drops what is remembered of registries that no resource uses any more.
     pub fn prune(&self, now: Instant) {
-        self.pool.prune(now);
+        drop(self.pool.prune(now));
     }
 }
 
@@ -91,7 +93,8 @@ impl Registry {
         if self.answers.get(&(), freshness, asked).is_some() {
             return Ok(());
         }
-        let (status, _) = self.request("subjects").await?;
+        // The subjects themselves may be many, and nobody wants to know them.
+        let (status, _) = self.request("subjects", 0).await?;
         if !status.is_success() {
             return Err(Error::dependency(
                 reason::REGISTRY_REFUSED,
@@ -130,10 +133,13 @@ impl Registry {
             )
         };
         let (status, body) = self
-            .request(&format!("subjects/{topic}-value/versions/latest"))
+            .request(&format!("subjects/{topic}-value/versions/latest"), LONGEST_ANSWER)
             .await?;
         match status {
             StatusCode::NOT_FOUND => Ok(None),
+            StatusCode::OK if body.len() > LONGEST_ANSWER => {
+                Err(refused(format!("more than {LONGEST_ANSWER} bytes")))
+            }
             StatusCode::OK => {
                 let not_json = |error: serde_json::Error| refused(format!("no JSON: {error}"));
                 let version: Version = serde_json::from_slice(&body).map_err(not_json)?;
@@ -146,19 +152,30 @@ impl Registry {
         }
     }
 
-    async fn request(&self, path: &str) -> Result<(StatusCode, Vec<u8>), Error> {
-        self.send(self.http.get(self.address(path))).await
+    async fn request(&self, path: &str, longest: usize) -> Result<(StatusCode, Vec<u8>), Error> {
+        self.send(self.http.get(self.address(path)), longest).await
     }
 
     fn address(&self, path: &str) -> String {
         format!("{}/{path}", self.url.trim_end_matches('/'))
     }
 
-    async fn send(&self, request: reqwest::RequestBuilder) -> Result<(StatusCode, Vec<u8>), Error> {
+    /// Reads the answer until it is longer than this many bytes.
+    async fn send(
+        &self,
+        request: reqwest::RequestBuilder,
+        longest: usize,
+    ) -> Result<(StatusCode, Vec<u8>), Error> {
         let request = async {
-            let answer = request.timeout(DEADLINE).send().await?;
-            let status = answer.status();
-            Ok((status, answer.bytes().await?.to_vec()))
+            let mut answer = request.timeout(DEADLINE).send().await?;
+            let (status, mut body) = (answer.status(), Vec::new());
+            while longest > 0
+                && body.len() <= longest
+                && let Some(chunk) = answer.chunk().await?
+            {
+                body.extend_from_slice(&chunk);
+            }
+            Ok((status, body))
         };
         let request = async {
             let start = Instant::now();
@@ -170,12 +187,16 @@ impl Registry {
                 telling: true,
             })
         };
-        let answer = self.endpoint.call(request).await;
-        answer.map_err(|silence: Silence| {
-            Error::dependency(
-                reason::REGISTRY_UNREACHABLE,
-                format!("the schema registry at {:?} does not answer{silence}", self.url),
-            )
+        let answer = self.endpoint.call(Answers::Soon, request).await;
+        answer.map_err(|no_answer| {
+            let registry = format!("the schema registry at {:?}", self.url);
+            match no_answer {
+                NoAnswer::Busy => Error::busy(registry),
+                NoAnswer::Silent(silence) => Error::dependency(
+                    reason::REGISTRY_UNREACHABLE,
+                    format!("{registry} does not answer{silence}"),
+                ),
+            }
         })
     }
 }
@@ -277,5 +298,25 @@ mod tests {
             );
         }
         assert_eq!(count.load(Ordering::Relaxed), 2);
+    }
+
+    #[tokio::test]
+    async fn an_answer_without_end_is_refused_and_not_read() {
+        let endless = || async {
+            let chunk = Ok::<_, Infallible>(vec![b' '; 1 << 16]);
+            axum::body::Body::from_stream(futures::stream::repeat_with(move || chunk.clone()))
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let router = Router::new().fallback(endless);
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        let registry = Registries::new(crate::connect::fake::http()).get(&url);
+        registry.check(Freshness::Now).await.unwrap();
+        let refused = registry.value_schema("items", Freshness::Now).await.unwrap_err();
+        assert_eq!(refused.reason(), reason::REGISTRY_REFUSED);
+        assert!(
+            refused.sentence().ends_with("with more than 2097152 bytes"),
+            "{refused}"
+        );
     }
 }

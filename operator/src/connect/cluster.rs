@@ -11,11 +11,11 @@ use reqwest::{StatusCode, Url};
 use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{
-    Address, Answer, Answers, Config, ConnectorStatus, Error, LONGEST_ANSWER, LONGEST_MESSAGE, Mask, Silence,
-    Unanswered, cause, cut,
+    Address, Answer, Answers, Config, ConnectorStatus, Error, LONGEST_ANSWER, LONGEST_MESSAGE, Mask,
+    NoAnswer, Unanswered, cause, cut, deadline,
 };
 use crate::{
-    endpoint::{Endpoint, Pool},
+    endpoint::{Endpoint, Pool, Turn},
     leader::Fence,
     metrics::External,
 };
@@ -76,9 +76,14 @@ impl Clusters {
         }
     }
 
+    /// Whether a change is under way: one that is given up now may take effect later.
+    pub fn are_changing(&self) -> bool {
+        self.pool.any(|cluster| cluster.endpoint.is_at_work())
+    }
+
     /// Drops what is remembered of clusters that no resource uses any more.
     pub fn prune(&self, now: Instant) {
-        self.pool.prune(now);
+        drop(self.pool.prune(now));
     }
 }
 
@@ -147,8 +152,11 @@ impl Cluster {
         });
         let connectors: Arc<Connectors> = Arc::new(connectors.collect());
         let mut seen = self.seen();
-        seen.last = Some((began, Arc::clone(&connectors)));
-        seen.changed.retain(|_, changed| *changed >= began);
+        // One that began later may have come sooner.
+        if seen.last.as_ref().is_none_or(|(last, _)| *last < began) {
+            seen.last = Some((began, Arc::clone(&connectors)));
+            seen.changed.retain(|_, changed| *changed >= began);
+        }
         Ok(connectors)
     }
 
@@ -188,8 +196,11 @@ impl Cluster {
     /// A request that changes something: none without the lead, and none that lasts longer than it.
     pub(super) async fn change(&self, request: reqwest::RequestBuilder) -> Result<Answer, Error> {
         let answers = Answers::MayTakeLong;
-        let within = self.fence.within(answers.deadline())?;
-        self.send_within(request, answers, within).await
+        self.fence.check()?;
+        let turn = self.turn(answers).await?;
+        // Not before its turn: the wait for that is none of the request's time.
+        let within = self.fence.within(deadline(answers))?;
+        self.send_within(request, turn, answers, within).await
     }
 
     pub(super) async fn send(
@@ -197,12 +208,27 @@ impl Cluster {
         request: reqwest::RequestBuilder,
         answers: Answers,
     ) -> Result<Answer, Error> {
-        self.send_within(request, answers, answers.deadline()).await
+        let turn = self.turn(answers).await?;
+        self.send_within(request, turn, answers, deadline(answers)).await
+    }
+
+    async fn turn(&self, answers: Answers) -> Result<Turn<'_>, Error> {
+        let turn = self.endpoint.turn(answers).await;
+        turn.map_err(|no_answer| self.unanswered(no_answer))
+    }
+
+    fn unanswered(&self, no_answer: NoAnswer) -> Error {
+        let address = self.address.to_string();
+        match no_answer {
+            NoAnswer::Busy => Error::Busy { address },
+            NoAnswer::Silent(silence) => Error::Unreachable { address, silence },
+        }
     }
 
     async fn send_within(
         &self,
         request: reqwest::RequestBuilder,
+        turn: Turn<'_>,
         answers: Answers,
         deadline: Duration,
     ) -> Result<Answer, Error> {
@@ -229,11 +255,8 @@ impl Cluster {
                 telling: answers == Answers::Soon || error.is_connect(),
             })
         };
-        let answer = self.endpoint.call(request).await;
-        let answer = answer.map_err(|silence: Silence| Error::Unreachable {
-            address: self.address.to_string(),
-            silence,
-        })?;
+        let answer = turn.end(request.await);
+        let answer = answer.map_err(|no_answer| self.unanswered(no_answer))?;
         if answer.body.len() > LONGEST_ANSWER {
             return Err(self.not_connect(format!("the answer is longer than {LONGEST_ANSWER} bytes")));
         }

@@ -27,6 +27,9 @@ pub(crate) struct World {
     pub(crate) requests: Vec<String>,
     /// Answers that are given instead of the right ones, first come first served.
     pub(crate) instead: VecDeque<(u16, String)>,
+    /// Requests with this in their line (`PUT /connectors/a/config`) are answered when the other side says so, with
+    /// what was there when they came.
+    pub(crate) held: Option<(&'static str, Arc<tokio::sync::Semaphore>)>,
 }
 
 /// A running fake. It ends with the test's runtime.
@@ -69,6 +72,27 @@ impl Fake {
         look(&mut self.world.lock().unwrap())
     }
 
+    /// Holds the answers to requests with this in their line, until the test adds permits.
+    pub(crate) fn hold(&self, part: &'static str) -> Arc<tokio::sync::Semaphore> {
+        let held = Arc::new(tokio::sync::Semaphore::new(0));
+        self.world(|world| world.held = Some((part, Arc::clone(&held))));
+        held
+    }
+
+    /// Waits until this many requests with this in their line have come.
+    pub(crate) async fn asked(&self, part: &str, times: usize) {
+        let asked = || self.world(|world| world.requests.iter().filter(|line| line.contains(part)).count());
+        let all = async {
+            while asked() < times {
+                tokio::task::yield_now().await;
+            }
+        };
+        let within = std::time::Duration::from_secs(20);
+        tokio::time::timeout(within, all)
+            .await
+            .expect("the requests come");
+    }
+
     /// The next request gets this answer.
     pub(crate) fn instead(&self, status: u16, body: impl Into<String>) {
         self.world(|world| world.instead.push_back((status, body.into())));
@@ -96,15 +120,21 @@ async fn record(
     request: axum::extract::Request,
     next: middleware::Next,
 ) -> Response {
-    let instead = {
+    let line = format!("{method} {uri}");
+    let (instead, held) = {
         let mut world = world.lock().unwrap();
-        world.requests.push(format!("{method} {uri}"));
-        world.instead.pop_front()
+        let held = world.held.clone().filter(|(part, _)| line.contains(part));
+        world.requests.push(line);
+        (world.instead.pop_front(), held)
     };
-    match instead {
+    let answer = match instead {
         Some((status, body)) => (StatusCode::from_u16(status).unwrap(), body).into_response(),
         None => next.run(request).await,
+    };
+    if let Some((_, held)) = held {
+        held.acquire().await.unwrap().forget();
     }
+    answer
 }
 
 fn missing(name: &str) -> Response {

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{
-    fake::{Fake, error, http},
+    fake::{self, Fake, error, http},
     *,
 };
 use crate::leader::Fence;
@@ -260,4 +260,61 @@ async fn a_connector_is_paused_resumed_and_stopped_before_its_offsets_go() {
     ));
     connect.stop("a").await.unwrap();
     connect.delete_offsets("a").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_look_finds_a_place_beside_changes_that_take_long_and_a_change_too_many_is_no_outage() {
+    let fake = Fake::start().await;
+    let clusters = Clusters::new(http());
+    let connect = Connect::new(clusters.get(&fake.address), Mask::default());
+    // It answers: eight at once may ask.
+    connect.cluster.look().await.unwrap();
+    let held = fake.hold("PUT ");
+    let changes = (0..8).map(|number| {
+        let connect = connect.clone();
+        tokio::spawn(async move {
+            let name = format!("shop.items-{number}");
+            connect.put_config(&name, &Config::default()).await
+        })
+    });
+    let changes: Vec<_> = changes.collect();
+    fake.asked("PUT ", 8).await;
+    let busy = connect.put_config("shop.last", &Config::default()).await;
+    assert!(matches!(busy, Err(Error::Busy { .. })), "{busy:?}");
+    assert!(matches!(
+        ReconcileError::from(busy.unwrap_err()),
+        ReconcileError::Busy { .. }
+    ));
+    connect.cluster.look().await.unwrap();
+    assert!(clusters.are_changing());
+    held.add_permits(8);
+    for change in changes {
+        change.await.unwrap().unwrap();
+    }
+    assert!(!clusters.are_changing());
+}
+
+#[tokio::test]
+async fn a_look_that_comes_late_does_not_replace_a_newer_one() {
+    let fake = Fake::start().await;
+    let connect = fake.client(Mask::default());
+    connect.cluster.look().await.unwrap();
+    let held = fake.hold("GET /connectors?");
+    let cluster = Arc::clone(&connect.cluster);
+    let old = tokio::spawn(async move { cluster.look().await });
+    fake.asked("GET /connectors?", 2).await;
+    fake.world(|world| {
+        world.held = None;
+        fake::register(world, "a", Config::from([("tasks.max", "1")]), "RUNNING")
+    });
+    connect.cluster.look().await.unwrap();
+    held.add_permits(1);
+    assert!(old.await.unwrap().unwrap().is_empty(), "it was asked before");
+    fake.world(|world| world.requests.clear());
+    assert!(connect.look("a").await.unwrap().is_some());
+    assert_eq!(
+        fake.world(|world| world.requests.clone()),
+        Vec::<String>::new(),
+        "the newer look knew it"
+    );
 }

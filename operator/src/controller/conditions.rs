@@ -156,6 +156,7 @@ fn ready(
         | Err(
             Error::Incompatible { .. }
             | Error::Dependency { .. }
+            | Error::Busy { .. }
             | Error::Kubernetes { .. }
             | Error::Silent { .. },
         ) if health.ready && health.there == There::Declared => {
@@ -194,6 +195,7 @@ fn dependencies(ended: &Ended<'_>) -> Observed {
         Err(error @ Error::Dependency { .. }) => {
             Observed::fails(DEPENDENCIES_READY, error.reason(), error.sentence())
         }
+        Err(Error::Busy { .. }) => unknown("not looked at yet"),
         Err(Error::Kubernetes { .. } | Error::Silent { .. }) => unknown("the API server comes first"),
         Ok(()) if ended.suspended => unknown("not looked at while spec.suspend is set"),
         Ok(()) => Observed::holds(

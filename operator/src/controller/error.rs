@@ -1,6 +1,6 @@
 //! Why a pass over a resource ended early.
 
-use std::time::Duration;
+use std::{fmt::Display, time::Duration};
 
 use naru_api::condition::reason;
 use snafu::Snafu;
@@ -32,6 +32,11 @@ pub enum Error {
         reason: &'static str,
         message: String,
     },
+
+    /// Something that the resource needs is busy with the operator's other requests, which says nothing about it or
+    /// the resource: no status shows it. Tried again soon.
+    #[snafu(display("{message}"))]
+    Busy { message: String },
 
     /// The API server refused. Tried again with backoff.
     #[snafu(display("failed to {doing}"))]
@@ -66,11 +71,19 @@ impl Error {
         }
     }
 
+    /// Something outside cannot be asked yet.
+    pub(crate) fn busy(what: impl Display) -> Self {
+        Self::Busy {
+            message: format!("{what} is busy with other requests of this operator"),
+        }
+    }
+
     /// One word for conditions, events and metrics.
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Invalid { .. } => reason::INVALID_SPEC,
             Self::Incompatible { reason, .. } | Self::Dependency { reason, .. } => reason,
+            Self::Busy { .. } => "Busy",
             Self::Kubernetes { .. } | Self::Silent { .. } => reason::KUBERNETES_ERROR,
         }
     }

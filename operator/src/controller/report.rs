@@ -12,6 +12,9 @@ use super::{
     backoff::{Key, Version},
 };
 
+/// Next try where something is busy.
+const SOON: Duration = Duration::from_secs(1);
+
 /// The key of a resource in [`super::backoff::Failures`].
 pub fn key<K: Resource<DynamicType = ()>>(kind: &'static str, object: &K) -> Key {
     (kind, object.namespace().unwrap_or_default(), object.name_any())
@@ -47,6 +50,10 @@ pub fn failed<K: Resource<DynamicType = ()>>(
                 tracing::warn!(kind, %namespace, %name, message, "refused a spec");
                 context.failures.clear(&key);
                 Action::await_change()
+            }
+            Error::Busy { message } => {
+                tracing::debug!(kind, %namespace, %name, message, "waits for its turn");
+                Action::requeue(SOON.mul_f64(rand::random_range(0.75..1.25)))
             }
             Error::Incompatible { .. }
             | Error::Dependency { .. }

@@ -68,6 +68,10 @@ where
         + DeserializeOwned
         + HasStatus<Status: Conditions>,
 {
+    // Nothing was found out.
+    if let Err(Error::Busy { .. }) = ended.outcome {
+        return Ok(());
+    }
     let before = ours(context.written.latest(object).unwrap_or_default());
     let generation = object.meta().generation;
     let mut after = before.clone();

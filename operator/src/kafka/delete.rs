@@ -1,7 +1,5 @@
 //! What a deleted resource leaves in Kafka, deleted where it asked for that.
 
-use std::sync::PoisonError;
-
 use rdkafka::types::RDKafkaErrorCode;
 
 use super::{Cluster, Error, RefusedSnafu};
@@ -14,14 +12,12 @@ impl Cluster {
             return Ok(());
         }
         let names: Vec<&str> = topics.iter().map(String::as_str).collect();
-        let options = self.options()?;
-        let answers = self.ask(self.admin.delete_topics(&names, &options)).await?;
+        let (turn, options) = self.change().await?;
+        let answers = self.ask(turn, self.admin.delete_topics(&names, &options));
+        let answers = answers.await?;
         for topic in topics {
             self.topics.forget(topic);
-            self.created
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .remove(topic);
+            self.created().remove(topic);
         }
         self.deleted(&answers, "topic", RDKafkaErrorCode::UnknownTopicOrPartition)
     }
@@ -29,9 +25,13 @@ impl Cluster {
     /// Deletes a consumer group with its offsets. One that does not exist is as good as deleted; one that has members
     /// is refused.
     pub async fn delete_group(&self, group: &str) -> Result<(), Error> {
-        let options = self.options()?;
-        let answers = self.ask(self.admin.delete_groups(&[group], &options)).await?;
-        self.deleted(&answers, "consumer group", RDKafkaErrorCode::GroupIdNotFound)
+        let (turn, options) = self.change().await?;
+        let answers = self.ask(turn, self.admin.delete_groups(&[group], &options));
+        self.deleted(
+            &answers.await?,
+            "consumer group",
+            RDKafkaErrorCode::GroupIdNotFound,
+        )
     }
 
     fn deleted(

@@ -7,7 +7,7 @@ use reqwest::{StatusCode, header::CONTENT_TYPE};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Registry, Schema};
+use super::{LONGEST_ANSWER, Registry, Schema};
 use crate::{
     controller::{Error, drift},
     endpoint::Freshness,
@@ -53,7 +53,7 @@ impl Registry {
         let body = json!({ "schema": schema, "schemaType": "AVRO" }).to_string();
         let request = self.http.post(self.address(&path));
         let request = request.header(CONTENT_TYPE, SCHEMA_REGISTRY).body(body);
-        let (status, answer) = self.send(request).await?;
+        let (status, answer) = self.send(request, LONGEST_ANSWER).await?;
         let refused = |what: String| {
             Error::dependency(
                 reason::REGISTRY_REFUSED,

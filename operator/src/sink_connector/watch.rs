@@ -72,7 +72,7 @@ enum Sight {
     Missing,
     /// Configuration and status, as a hash.
     Found(u64),
-    /// Connect moves its work between its workers: as before.
+    /// Connect moves its work between its workers, or was not asked: as before.
     Unsettled,
 }
 
@@ -104,7 +104,7 @@ async fn look(context: &Context, sinks: &Store<Guarded<SinkConnector>>) -> Sight
 
 fn sight(found: Result<&Connectors, &Error>, connector: &str) -> Sight {
     match found.map(|connectors| connectors.get(connector)) {
-        Err(Error::Rebalancing { .. }) => Sight::Unsettled,
+        Err(Error::Rebalancing { .. } | Error::Busy { .. }) => Sight::Unsettled,
         Err(_) => Sight::Silent,
         Ok(None) => Sight::Missing,
         Ok(Some(found)) => {
