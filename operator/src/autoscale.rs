@@ -61,46 +61,50 @@ pub enum Decision {
     ScaleTo { replicas: i32, reason: String },
 }
 
-/// What was wanted before: the replicas for the lag of each look that had data, oldest first.
+/// What was wanted before: the replicas for the lag of the looks that had data. Only what can still be the most that was
+/// wanted within a window is kept, which are few numbers however long the window is.
 #[derive(Clone, Debug, Default)]
-pub struct History(VecDeque<(Instant, i32)>);
+pub struct History {
+    /// The first of the looks without a longer gap, and the last.
+    looks: Option<(Instant, Instant)>,
+    /// Each is less than the one before, and was wanted later.
+    falling: VecDeque<(Instant, i32)>,
+}
 
 impl History {
     /// Remembers what is wanted now. A look without data is no look: a gap of less than a window counts as what was
     /// seen around it, and after a longer one the window begins anew.
     pub fn remember(&mut self, policy: &Policy, seen: &Observation) {
         let Some(lag) = seen.lag else { return };
-        let gap = |(at, _): &(Instant, i32)| seen.at.saturating_duration_since(*at);
-        if self
-            .0
-            .back()
-            .is_some_and(|last| gap(last) > policy.scale_in_after)
-        {
-            self.0.clear();
+        let window = policy.scale_in_after;
+        let age = |at: Instant| seen.at.saturating_duration_since(at);
+        let first = match self.looks {
+            Some((first, last)) if age(last) <= window => first,
+            _ => {
+                self.falling.clear();
+                seen.at
+            }
+        };
+        self.looks = Some((first, seen.at));
+        let wanted = wanted(policy, lag);
+        while self.falling.back().is_some_and(|(_, before)| *before <= wanted) {
+            self.falling.pop_back();
         }
-        self.0.push_back((seen.at, wanted(policy, lag)));
-        let oldest = policy.scale_in_after.saturating_mul(2);
-        while self
-            .0
-            .front()
-            .is_some_and(|(at, _)| seen.at.saturating_duration_since(*at) > oldest)
-        {
-            self.0.pop_front();
+        self.falling.push_back((seen.at, wanted));
+        while self.falling.front().is_some_and(|(at, _)| age(*at) > window) {
+            self.falling.pop_front();
         }
     }
 
     /// The most that was wanted within the window that ends now. None if the looks do not reach back that far.
     fn most_wanted(&self, window: Duration, now: Instant) -> Option<i32> {
         let age = |at: Instant| now.saturating_duration_since(at);
-        let (oldest, _) = self.0.front()?;
-        if age(*oldest) < window {
+        let (first, _) = self.looks?;
+        if age(first) < window {
             return None;
         }
-        self.0
-            .iter()
-            .filter(|(at, _)| age(*at) <= window)
-            .map(|(_, wanted)| *wanted)
-            .max()
+        let (_, most) = self.falling.iter().find(|(at, _)| age(*at) <= window)?;
+        Some(*most)
     }
 }
 

@@ -14,7 +14,7 @@ mod reader;
 use std::{
     collections::BTreeMap,
     ops::Range,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -62,6 +62,13 @@ pub enum Error {
         source: Box<KafkaError>,
     },
 
+    #[snafu(display("kafka at {bootstrap_servers:?} does not answer: {source}"))]
+    Silent {
+        bootstrap_servers: String,
+        #[snafu(source(from(KafkaError, Box::new)))]
+        source: Box<KafkaError>,
+    },
+
     #[snafu(display("there is no topic {topic:?} in kafka at {bootstrap_servers:?}"))]
     NoTopic {
         topic: String,
@@ -82,6 +89,13 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Whether the cluster as a whole does not answer, and not only the broker that leads a partition.
+    pub(super) fn is_silence(&self) -> bool {
+        matches!(self, Self::Silent { .. })
+    }
+}
+
 /// Why the lag is not known, for conditions and metrics. The same failure has the same words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unknown {
@@ -96,6 +110,16 @@ pub struct Unknown {
 }
 
 impl Unknown {
+    /// Kafka does not say.
+    pub(super) fn unreachable(bootstrap_servers: &str, detail: String) -> Self {
+        Self {
+            reason: reason::KAFKA_UNREACHABLE,
+            message: format!("kafka at {bootstrap_servers:?} does not say how far the workers are"),
+            code: "unanswered",
+            detail,
+        }
+    }
+
     /// A defect of the operator.
     pub fn panicked(panic: &tokio::task::JoinError) -> Self {
         Self {
@@ -130,16 +154,15 @@ impl From<&Error> for Unknown {
             | Error::Ask {
                 bootstrap_servers, ..
             }
+            | Error::Silent {
+                bootstrap_servers, ..
+            }
             | Error::NoAnswer {
                 bootstrap_servers, ..
             }
             | Error::TooSlow {
                 bootstrap_servers, ..
-            } => (
-                reason::KAFKA_UNREACHABLE,
-                format!("kafka at {bootstrap_servers:?} does not say how far the workers are"),
-                "unanswered",
-            ),
+            } => return Self::unreachable(bootstrap_servers, error.to_string()),
         };
         Self {
             reason,
@@ -175,6 +198,14 @@ struct Kept {
     idle: Option<Idle>,
 }
 
+impl Kept {
+    /// The group had nothing to do, as far as the caller cares, and that was not too long ago.
+    fn idle(&self, negligible: u64) -> Option<&Idle> {
+        let idle = self.idle.as_ref()?;
+        (idle.records <= negligible && idle.until > Instant::now()).then_some(idle)
+    }
+}
+
 /// A group that had nothing to do when its topic ended here.
 struct Idle {
     ends: BTreeMap<i32, i64>,
@@ -194,38 +225,47 @@ impl Observer {
         })
     }
 
+    /// The lag, if it is known without asking Kafka: the group had nothing to do, and another one that reads the same
+    /// topic has just seen that it did not grow.
+    pub fn known(&self, negligible: u64) -> Option<Lag> {
+        let kept = self.kept();
+        let idle = kept.idle(negligible)?;
+        let ends = self.reader.remembered_ends(&self.topic, Instant::now())?;
+        (*ends == idle.ends).then(|| lag(idle.records, &ends))
+    }
+
     /// The lag now. Up to `negligible` records in all the exact number makes no difference to the caller, and may be
     /// a few too many.
     pub fn lag(&self, negligible: u64) -> Result<Lag, Error> {
-        let deadline = Instant::now() + DEADLINE;
-        // One look at a time. A panic elsewhere cannot leave a half-made client behind.
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let idle = kept.idle.take();
-        if let Some(idle) = idle.filter(|idle| idle.records <= negligible && idle.until > Instant::now()) {
+        self.lag_by(Instant::now() + DEADLINE, negligible)
+    }
+
+    fn lag_by(&self, deadline: Instant, negligible: u64) -> Result<Lag, Error> {
+        // One look at a time.
+        let mut kept = self.kept();
+        // What is known of an idle group outlives an outage: otherwise all groups would need clients in the end.
+        if let Some(idle) = kept.idle(negligible) {
             let ends = self.reader.recent_ends(&self.topic, deadline)?;
             if *ends == idle.ends {
-                let lag = lag(idle.records, &ends);
-                kept.idle = Some(idle);
-                return Ok(lag);
+                return Ok(lag(idle.records, &ends));
             }
         }
-        let client = match kept.client.take() {
-            Some(client) => client,
-            None => self.client()?,
-        };
-        let looked = self.look(&client, negligible, deadline);
-        match &looked {
-            Ok((lag, ends)) if lag.records <= negligible => {
-                kept.idle = Some(Idle {
-                    ends: ends.clone(),
-                    records: lag.records,
-                    // Spread, so that groups that were first seen together are not asked together for ever.
-                    until: Instant::now() + TRUSTED.mul_f64(rand::random_range(0.8..1.2)),
-                });
-            }
-            _ => kept.client = Some(client),
+        let (lag, ends) = self.look(&mut kept.client, negligible, deadline)?;
+        kept.idle = (lag.records <= negligible).then(|| Idle {
+            ends,
+            records: lag.records,
+            // Spread, so that groups that were first seen together are not asked together for ever.
+            until: Instant::now() + TRUSTED.mul_f64(rand::random_range(0.8..1.2)),
+        });
+        if kept.idle.is_some() {
+            kept.client = None;
         }
-        looked.map(|(lag, _)| lag)
+        Ok(lag)
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        // A panic elsewhere cannot leave a half-made client behind.
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn client(&self) -> Result<BaseConsumer<Quiet>, Error> {
@@ -240,20 +280,27 @@ impl Observer {
             .context(ClientSnafu { bootstrap_servers })
     }
 
-    /// Asks for everything. Returns the lag, and where the topic ended.
+    /// Asks for everything. Returns the lag, and where the topic ended. A client is only made, and only stays, where
+    /// there is something to ask it and it gets an answer.
     fn look(
         &self,
-        client: &BaseConsumer<Quiet>,
+        kept: &mut Option<BaseConsumer<Quiet>>,
         negligible: u64,
         deadline: Instant,
     ) -> Result<(Lag, BTreeMap<i32, i64>), Error> {
-        drain(client);
+        let client = kept.take();
         let partitions = self.reader.partitions(&self.topic, left(deadline))?;
         let starts = self
             .reader
             .offsets(&self.topic, &partitions, Offset::Beginning, left(deadline))?;
+        let client = match client {
+            Some(client) => client,
+            None => self.client()?,
+        };
+        drain(&client);
         // Committed before ends: a group that works meanwhile must not seem to be ahead of the topic.
-        let committed = self.committed(client, &partitions, left(deadline))?;
+        let committed = self.committed(&client, &partitions, left(deadline))?;
+        *kept = Some(client);
         let ends = self
             .reader
             .offsets(&self.topic, &partitions, Offset::End, left(deadline))?;
@@ -407,6 +454,8 @@ fn is_unknown(code: RDKafkaErrorCode) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use rdkafka::mocking::MockCluster;
+
     use super::*;
 
     #[test]
@@ -460,6 +509,46 @@ mod tests {
             bootstrap_servers: "kafka:9092".to_owned(),
         });
         assert_eq!(missing.reason, reason::TOPIC_MISSING);
+    }
+
+    #[test]
+    fn an_outage_neither_makes_a_client_nor_forgets_who_is_idle() {
+        let brokers = MockCluster::new(1).unwrap();
+        brokers.create_topic("items", 2, 1).unwrap();
+        let reader = Arc::new(Reader::new(&brokers.bootstrap_servers()).unwrap());
+        let observer = |topic| Observer::new(Arc::clone(&reader), "sum", topic).unwrap();
+        let (idle, missing) = (observer("items"), observer("sales"));
+        assert_eq!(idle.known(0), None);
+        for _ in 0..2 {
+            assert_eq!(idle.lag(0).unwrap().records, 0);
+        }
+        assert_eq!(
+            idle.known(0).map(|lag| lag.partitions),
+            Some(2),
+            "it was just asked"
+        );
+        assert!(matches!(missing.lag(0), Err(Error::NoTopic { .. })));
+        let remembers = |observer: &Observer| {
+            let kept = observer.kept();
+            (kept.client.is_some(), kept.idle.is_some())
+        };
+        assert_eq!(
+            (remembers(&idle), remembers(&missing)),
+            ((false, true), (false, false))
+        );
+        drop(brokers);
+        reader.forget();
+        for _ in 0..2 {
+            for observer in [&idle, &missing] {
+                let silent = observer.lag_by(Instant::now() + Duration::from_millis(300), 0);
+                assert!(silent.as_ref().is_err_and(Error::is_silence), "{silent:?}");
+            }
+        }
+        assert_eq!(
+            (remembers(&idle), remembers(&missing)),
+            ((false, true), (false, false))
+        );
+        assert_eq!(idle.known(0), None);
     }
 
     #[test]

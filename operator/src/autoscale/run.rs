@@ -21,7 +21,7 @@ use self::{
     scale::Refusal,
     watched::{Watched, Watches},
 };
-use super::{Policy, observe::Unknown};
+use super::Policy;
 use crate::{controller::Context, metrics::Object};
 
 /// Targets that are looked at at once.
@@ -43,6 +43,8 @@ pub struct Target {
     pub conditions: Vec<Condition>,
     /// Nothing is to run: neither looked at nor scaled.
     pub suspended: bool,
+    /// The spec is refused, and it is not known what it was before: neither looked at nor scaled.
+    pub refused: bool,
     pub deployment: String,
     /// Their consumer group, and the topic that it reads.
     pub group: String,
@@ -68,7 +70,7 @@ impl Target {
         tracing::error_span!("scale", kind, namespace, name, generation)
     }
 
-    fn key(&self) -> Object {
+    pub(crate) fn key(&self) -> Object {
         Object {
             kind: self.kind,
             namespace: self.namespace.clone(),
@@ -84,71 +86,84 @@ pub async fn run(context: Arc<Context>, targets: impl Fn() -> Vec<Target>, stop:
     let mut watches = Watches::default();
     let written = Written::default();
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        written.forget_old(Instant::now());
-        let (suspended, targets): (Vec<_>, Vec<_>) =
-            targets().into_iter().partition(|target| target.suspended);
-        context.metrics.scaling.looked(context.settings.autoscale_every);
-        for gone in watches.keep(&targets).await {
-            context.metrics.scaling.forget(&gone);
-        }
-        for target in &suspended {
-            if let Err(problem) = conditions::write(&context, target, &Look::default(), &written).await {
-                tracing::warn!(object = %target.key(), %problem, "failed to say that nothing is scaled");
-            }
-        }
-        let looks = targets.into_iter().map(|target| {
-            let watched = watches.take(&target);
-            let (context, written, stop) = (&context, &written, &stop);
-            async move {
-                let key = target.key();
-                // A look is short. The ones that have not begun when the operator ends are left out.
-                let watched = if stop.is_cancelled() {
-                    watched
-                } else {
-                    look(context, &target, watched, written)
-                        .instrument(target.span())
-                        .await
-                };
-                (key, watched)
-            }
-        });
-        let round: Vec<_> = stream::iter(looks.collect::<Vec<_>>())
-            .buffer_unordered(CONCURRENT)
-            .collect()
-            .await;
-        watches.put(round);
+        round(&context, targets(), &mut watches, &written, &stop).await;
     }
     watches.keep(&[]).await;
+}
+
+/// One look at each target.
+async fn round(
+    context: &Context,
+    targets: Vec<Target>,
+    watches: &mut Watches,
+    written: &Written,
+    stop: &CancellationToken,
+) {
+    written.forget_old(Instant::now());
+    let (still, targets): (Vec<_>, Vec<_>) = targets
+        .into_iter()
+        .partition(|target| target.suspended || target.refused);
+    context.metrics.scaling.looked(context.settings.autoscale_every);
+    for gone in watches.keep(&targets).await {
+        context.metrics.scaling.forget(&gone);
+    }
+    let told = still.iter().map(|target| async move {
+        if let Err(problem) = conditions::write(context, target, &Look::default(), written).await {
+            tracing::warn!(object = %target.key(), %problem, "failed to say that nothing is scaled");
+        }
+    });
+    let told: Vec<_> = told.collect();
+    stream::iter(told)
+        .buffer_unordered(CONCURRENT)
+        .collect::<()>()
+        .await;
+    let looks = targets.into_iter().map(|target| {
+        let watched = watches.take(&target);
+        async move {
+            let key = target.key();
+            // A look is short. The ones that have not begun when the operator ends are left out.
+            let watched = if stop.is_cancelled() {
+                watched
+            } else {
+                look(context, &target, watched, written)
+                    .instrument(target.span())
+                    .await
+            };
+            (key, watched)
+        }
+    });
+    let looks: Vec<_> = looks.collect();
+    let round: Vec<_> = stream::iter(looks).buffer_unordered(CONCURRENT).collect().await;
+    watches.put(round);
 }
 
 /// One look at a target, and what follows from it.
 async fn look(context: &Context, target: &Target, mut watched: Watched, written: &Written) -> Watched {
     let metrics = &context.metrics.scaling;
-    // Without a Deployment nothing was applied yet.
-    if let Some(replicas) = scale::replicas(context, target) {
-        let lag = see(context, target, &watched).await;
-        let known = lag.as_ref().ok().copied();
-        metrics.lag(&target.key(), known.map(|lag| lag.records));
-        let scaled = scale::scale(context, target, &mut watched.history, replicas, known).await;
-        let look = Look {
-            lag: Some(lag),
-            refusal: scaled.err(),
-        };
-        let problem = conclude(context, target, &look, written).await;
-        watched.tell(target, problem);
-    }
     metrics.looked(context.settings.autoscale_every);
+    // Without a Deployment nothing was applied yet.
+    let Some(replicas) = scale::replicas(context, target) else {
+        metrics.lag(&target.key(), None);
+        return watched;
+    };
+    let Some(lag) = watched.lag(&target.policy, &context.metrics.external).await else {
+        return watched;
+    };
+    let known = lag.as_ref().ok().copied();
+    metrics.lag(&target.key(), known.map(|lag| lag.records));
+    let seen = replicas;
+    let replicas = watched.replicas(seen, Instant::now());
+    let scaled = scale::scale(context, target, &mut watched.history, replicas, known).await;
+    if let Ok(Some(to)) = scaled {
+        watched.told(seen, to, Instant::now());
+    }
+    let look = Look {
+        lag: Some(lag),
+        refusal: scaled.err(),
+    };
+    let problem = conclude(context, target, &look, written).await;
+    watched.tell(target, problem);
     watched
-}
-
-/// The lag, counted as a request to Kafka.
-async fn see(context: &Context, target: &Target, watched: &Watched) -> Result<super::Lag, Unknown> {
-    let start = Instant::now();
-    let lag = watched.lag(&target.policy).await;
-    let code = lag.as_ref().map_or_else(|unknown| unknown.code, |_| "ok");
-    let external = &context.metrics.external;
-    external.observe("kafka", &target.bootstrap_servers, code, start.elapsed());
-    lag
 }
 
 /// Says in conditions what was seen. Returns what went wrong in all, if anything did.

@@ -224,3 +224,37 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_is_remembered_does_not_grow_with_the_window_and_is_what_all_looks_would_say() {
+    let window = Duration::from_secs(3600);
+    let policy = Policy {
+        min_replicas: 0,
+        max_replicas: 20,
+        lag_per_replica: 1,
+        scale_in_after: window,
+    };
+    let (mut history, mut all, start) = (History::default(), Vec::new(), Instant::now());
+    // Any numbers will do.
+    let mut number: u64 = 1;
+    for look in 0..3000 {
+        number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let at = start + Duration::from_secs(5 * look);
+        let lag = Lag {
+            records: (number >> 33) % 20,
+            partitions: 20,
+        };
+        let seen = Observation {
+            at,
+            replicas: 20,
+            lag: Some(lag),
+        };
+        history.remember(&policy, &seen);
+        all.push((at, wanted(&policy, lag)));
+        let within = all.iter().filter(|(then, _)| at - *then <= window);
+        let most = within.map(|(_, wanted)| *wanted).max();
+        let expected = most.filter(|_| at - start >= window);
+        assert_eq!(history.most_wanted(window, at), expected, "look {look}");
+        assert!(history.falling.len() <= 21, "{}", history.falling.len());
+    }
+}

@@ -16,6 +16,8 @@ use super::{durations, lock};
 
 /// An endpoint that nobody has asked for so long is of no resource any more.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(3600);
+/// Time between two looks for such.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// Endpoints with series of their own. They come from specs, and people may write many.
 const MOST_ENDPOINTS: usize = 200;
 /// The endpoint of all that are too many.
@@ -42,7 +44,14 @@ struct Answered {
 pub struct External {
     answered: Family<Answered, Counter>,
     durations: Family<Endpoint, Histogram, fn() -> Histogram>,
-    asked: Arc<Mutex<BTreeMap<Endpoint, Asked>>>,
+    asked: Arc<Mutex<AllAsked>>,
+}
+
+#[derive(Debug, Default)]
+struct AllAsked {
+    by_endpoint: BTreeMap<Endpoint, Asked>,
+    /// When the ones that nobody asks any more were last looked for.
+    swept: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -109,11 +118,14 @@ impl External {
             system,
             endpoint: hosts(endpoint),
         };
-        if !asked.contains_key(&endpoint) {
-            self.forget(&mut asked, now);
-            if asked.len() >= MOST_ENDPOINTS {
-                OTHERS.clone_into(&mut endpoint.endpoint);
-            }
+        let swept = |swept| now.saturating_duration_since(swept) < SWEEP_EVERY;
+        if !asked.swept.is_some_and(swept) {
+            asked.swept = Some(now);
+            self.forget(&mut asked.by_endpoint, now);
+        }
+        let asked = &mut asked.by_endpoint;
+        if !asked.contains_key(&endpoint) && asked.len() >= MOST_ENDPOINTS {
+            OTHERS.clone_into(&mut endpoint.endpoint);
         }
         let entry = asked.entry(endpoint.clone()).or_insert_with(|| Asked {
             last: now,
@@ -205,10 +217,11 @@ mod tests {
         assert_eq!(series, MOST_ENDPOINTS + 1);
         assert!(text(&registry).contains("endpoint=\"other\",code=\"200\"} 200\n"));
         let later = start + FORGOTTEN_AFTER;
-        external.observe_at("kafka", "new:9092", "timeout", Duration::ZERO, later);
+        // Nothing new need be asked for that.
+        external.observe_at("connect", "http://c0", "timeout", Duration::ZERO, later);
         let left = text(&registry);
         assert_eq!(left.matches("external_requests_total{").count(), 1, "{left}");
-        assert!(left.contains("{system=\"kafka\",endpoint=\"new:9092\",code=\"timeout\"} 1\n"));
+        assert!(left.contains("{system=\"connect\",endpoint=\"c0\",code=\"timeout\"} 1\n"));
         assert_eq!(
             left.matches("external_request_duration_seconds_count{").count(),
             1,

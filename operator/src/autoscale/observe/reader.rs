@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     ops::Range,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -16,8 +16,8 @@ use rdkafka::{
 use snafu::ResultExt;
 
 use super::{
-    AskSnafu, ClientSnafu, Error, NoAnswerSnafu, NoTopicSnafu, Quiet, TooSlowSnafu, client_config, drain,
-    is_unknown, left,
+    AskSnafu, ClientSnafu, Error, NoAnswerSnafu, NoTopicSnafu, Quiet, SilentSnafu, TooSlowSnafu,
+    client_config, drain, is_unknown, left,
 };
 
 /// How long an answer to where a topic ends serves all who ask: groups that read the same topic are looked at together.
@@ -74,7 +74,9 @@ impl Reader {
             topic,
             bootstrap_servers,
         };
-        let metadata = self.consumer.fetch_metadata(Some(topic), timeout).context(ask)?;
+        // Any broker can answer this.
+        let metadata = self.consumer.fetch_metadata(Some(topic), timeout);
+        let metadata = metadata.context(SilentSnafu { bootstrap_servers })?;
         let found = metadata.topics().iter().find(|found| found.name() == topic);
         let code = found.and_then(MetadataTopic::error).map(RDKafkaErrorCode::from);
         match (found, code) {
@@ -88,6 +90,23 @@ impl Reader {
         }
     }
 
+    /// The same as [`Self::recent_ends`], without asking.
+    pub(super) fn remembered_ends(&self, topic: &str, now: Instant) -> Option<Arc<BTreeMap<i32, i64>>> {
+        let ended = self.ended();
+        let (at, ends) = ended.get(topic)?;
+        (now.saturating_duration_since(*at) < RECENT).then(|| Arc::clone(ends))
+    }
+
+    fn ended(&self) -> MutexGuard<'_, BTreeMap<String, Ended>> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// As if all that is remembered were too old.
+    #[cfg(test)]
+    pub(super) fn forget(&self) {
+        self.ended().clear();
+    }
+
     /// The last stable offsets of all partitions, as they were at most [`RECENT`] ago.
     pub(super) fn recent_ends(
         &self,
@@ -95,15 +114,12 @@ impl Reader {
         deadline: Instant,
     ) -> Result<Arc<BTreeMap<i32, i64>>, Error> {
         let asked = Instant::now();
-        let ended = || self.ended.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((at, ends)) = ended().get(topic)
-            && asked.duration_since(*at) < RECENT
-        {
-            return Ok(Arc::clone(ends));
+        if let Some(ends) = self.remembered_ends(topic, asked) {
+            return Ok(ends);
         }
         let partitions = self.partitions(topic, left(deadline))?;
         let ends = Arc::new(self.offsets(topic, &partitions, Offset::End, left(deadline))?);
-        let mut ended = ended();
+        let mut ended = self.ended();
         ended.retain(|_, (at, _)| asked.saturating_duration_since(*at) < RECENT);
         ended.insert(topic.to_owned(), (asked, Arc::clone(&ends)));
         Ok(ends)

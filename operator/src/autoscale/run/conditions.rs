@@ -36,7 +36,7 @@ const WATCH_DELAY: Duration = Duration::from_secs(30);
 /// What a look found out.
 #[derive(Debug, Default)]
 pub(super) struct Look {
-    /// None: not looked at, since suspended.
+    /// None: not looked at, since suspended or refused.
     pub(super) lag: Option<Result<Lag, Unknown>>,
     /// The replicas could not be written.
     pub(super) refusal: Option<Refusal>,
@@ -97,6 +97,11 @@ pub(super) async fn write(
 /// The conditions of a look. Pure. Without numbers that change from look to look: those are metrics.
 fn observed(target: &Target, look: &Look) -> [Observed; 2] {
     let lag = match &look.lag {
+        None if target.refused => Observed::unknown(
+            LAG_AVAILABLE,
+            reason::NOT_CHECKED,
+            "not looked at while the spec is invalid",
+        ),
         None => Observed::unknown(
             LAG_AVAILABLE,
             reason::NOT_CHECKED,
@@ -111,6 +116,11 @@ fn observed(target: &Target, look: &Look) -> [Observed; 2] {
     };
     let policy = &target.policy;
     let scaling = match (&look.refusal, &look.lag) {
+        _ if target.refused => Observed::fails(
+            SCALING_ACTIVE,
+            reason::INVALID_SPEC,
+            "the spec is invalid, and the workers stay as many as they are",
+        ),
         _ if target.suspended => Observed::fails(SCALING_ACTIVE, reason::SUSPENDED, "spec.suspend is set"),
         (Some(refusal), _) => Observed::fails(SCALING_ACTIVE, reason::SCALE_FAILED, refusal.to_string()),
         (None, Some(Ok(_))) => Observed::holds(
@@ -132,7 +142,12 @@ fn observed(target: &Target, look: &Look) -> [Observed; 2] {
 
 /// An event for each condition that changed, unless that was to be expected or another event tells it. Pure.
 fn transitions(before: &[Condition], after: &[Condition]) -> Vec<Event> {
-    let told_elsewhere = [reason::SUSPENDED, reason::LAG_UNKNOWN, reason::FOLLOWING_LAG];
+    let told_elsewhere = [
+        reason::SUSPENDED,
+        reason::INVALID_SPEC,
+        reason::LAG_UNKNOWN,
+        reason::FOLLOWING_LAG,
+    ];
     let event = |now: &Condition| {
         let then = before
             .iter()

@@ -32,14 +32,14 @@ pub(super) fn replicas(context: &Context, target: &Target) -> Option<i32> {
     Some(worker::replicas(&deployment))
 }
 
-/// Decides, and changes the replicas if so decided.
+/// Decides, and changes the replicas if so decided. Returns how many there are to be then.
 pub(super) async fn scale(
     context: &Context,
     target: &Target,
     history: &mut History,
     replicas: i32,
     lag: Option<Lag>,
-) -> Result<(), Refusal> {
+) -> Result<Option<i32>, Refusal> {
     let seen = Observation {
         at: Instant::now(),
         replicas,
@@ -58,7 +58,7 @@ pub(super) async fn scale(
         Decision::Hold { reason } => {
             metrics.decided(&target.key(), replicas, replicas);
             tracing::debug!(kind, %namespace, %name, replicas, reason, "holding");
-            Ok(())
+            Ok(None)
         }
         Decision::ScaleTo { replicas: to, reason } => {
             let scale = Scale {
@@ -77,7 +77,7 @@ pub(super) async fn scale(
             metrics.decided(&target.key(), replicas, to);
             tracing::info!(kind, %namespace, %name, from = replicas, to, reason, "scaled");
             publish(context, target, replicas, to, reason).await;
-            Ok(())
+            Ok(Some(to))
         }
     }
 }

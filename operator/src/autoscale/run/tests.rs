@@ -6,6 +6,7 @@ use clap::Parser;
 use http::{Response, StatusCode};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::client::Body;
+use rdkafka::mocking::MockCluster;
 use serde_json::{Value, json};
 
 use super::*;
@@ -38,6 +39,7 @@ fn target() -> Target {
         generation: Some(2),
         conditions: Vec::new(),
         suspended: false,
+        refused: false,
         deployment: "total-sum".to_owned(),
         group: "naru.shop.total.sum".to_owned(),
         topic: "items".to_owned(),
@@ -119,7 +121,7 @@ async fn a_decision_becomes_a_patch_of_the_scale_and_an_event() {
         event["note"],
         "\"total-sum\" from 1 to 3: lag 25000 over 3 partitions wants 3 replicas"
     );
-    assert_eq!(work.await.unwrap(), Ok(()));
+    assert_eq!(work.await.unwrap(), Ok(Some(3)));
 }
 
 #[tokio::test]
@@ -137,9 +139,74 @@ async fn a_target_without_a_deployment_is_left_alone() {
     let (context, mut server) = context();
     let (target, mut watches) = (target(), Watches::default());
     let watched = watches.take(&target);
+    context.metrics.scaling.lag(&target.key(), Some(7));
     look(&context, &target, watched, &Written::default()).await;
+    let text = context.metrics.text();
+    assert!(!text.contains("lag_records{"), "nobody knows it any more: {text}");
     drop(context);
     assert!(server.next_request().await.is_none());
+}
+
+#[tokio::test]
+async fn groups_of_a_silent_cluster_do_not_hold_up_the_others() {
+    let (context, mut server) = context();
+    let brokers = MockCluster::new(1).unwrap();
+    brokers.create_topic("items", 1, 1).unwrap();
+    context
+        .live
+        .deployments
+        .put(context.live.deployments.begin(), &deployment(1));
+    tokio::spawn(async move {
+        while let Some((_, send)) = server.next_request().await {
+            send.send_response(Response::new(Body::from(resource().to_string().into_bytes())));
+        }
+    });
+    let targets = || -> Vec<_> {
+        let dead = (0..50).map(|number| {
+            let mut dead = target();
+            dead.name = format!("dead-{number}");
+            dead
+        });
+        let mut well = target();
+        well.bootstrap_servers = brokers.bootstrap_servers();
+        dead.chain([well]).collect()
+    };
+    let (mut watches, written, stop) = (Watches::default(), Written::default(), CancellationToken::new());
+    round(&context, targets(), &mut watches, &written, &stop).await;
+    let again = Instant::now();
+    round(&context, targets(), &mut watches, &written, &stop).await;
+    // Each of the fifty would have waited for five seconds, and eight at a time.
+    assert!(again.elapsed() < Duration::from_secs(8), "{:?}", again.elapsed());
+    let available = |name: &str, is: u8| {
+        let labels = format!("kind=\"FilteredSum\",namespace=\"shop\",name=\"{name}\"");
+        format!("naru_operator_lag_available{{{labels}}} {is}\n")
+    };
+    let text = context.metrics.text();
+    assert!(text.contains(&available("total", 1)), "{text}");
+    assert!(text.contains(&available("dead-49", 0)), "{text}");
+    watches.keep(&[]).await;
+}
+
+#[tokio::test]
+async fn a_decision_is_not_made_again_while_the_watch_lags() {
+    let mut watches = Watches::default();
+    let mut watched = watches.take(&target());
+    let now = Instant::now();
+    assert_eq!(watched.replicas(1, now), 1);
+    watched.told(1, 3, now);
+    assert_eq!(watched.replicas(1, now), 3, "the watch does not know it yet");
+    assert_eq!(watched.replicas(2, now), 2, "somebody else has changed it");
+    watched.told(1, 3, now);
+    assert_eq!(watched.replicas(3, now), 3);
+    assert_eq!(watched.replicas(1, now), 1, "and back, after the watch had it");
+    watched.told(1, 3, now);
+    assert_eq!(
+        watched.replicas(1, now + Duration::from_secs(30)),
+        1,
+        "it never came"
+    );
+    watches.put([(target().key(), watched)]);
+    watches.keep(&[]).await;
 }
 
 #[tokio::test]
@@ -299,4 +366,32 @@ async fn a_suspended_resource_is_neither_looked_at_nor_scaled_and_says_so() {
     work.await.unwrap();
     drop(context);
     assert!(server.next_request().await.is_none());
+}
+
+#[tokio::test]
+async fn a_resource_whose_spec_is_refused_from_the_start_says_that_it_is_not_scaled() {
+    let (context, mut server) = context();
+    let (context, stop) = (Arc::new(context), CancellationToken::new());
+    let refused = || {
+        vec![Target {
+            refused: true,
+            ..target()
+        }]
+    };
+    let work = tokio::spawn(run(Arc::clone(&context), refused, stop.clone()));
+    let (_, body) = answer(&mut server, StatusCode::OK, resource()).await;
+    assert_eq!(
+        said(&body),
+        [
+            ("ScalingActive", "False", "InvalidSpec"),
+            ("LagAvailable", "Unknown", "NotChecked")
+        ]
+    );
+    stop.cancel();
+    work.await.unwrap();
+    drop(context);
+    assert!(
+        server.next_request().await.is_none(),
+        "the reconciler tells of it"
+    );
 }

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use tokio::task::spawn_blocking;
@@ -13,24 +14,52 @@ use crate::{
         History, Lag, Policy,
         observe::{Error, Observer, Reader, Unknown},
     },
-    metrics::Object,
+    endpoint::{Answers, Endpoint, NoAnswer, Unanswered},
+    metrics::{External, Object},
 };
+
+/// The watch tells of what was written far sooner.
+const WATCH_DELAY: Duration = Duration::from_secs(30);
 
 /// What is remembered of each target.
 #[derive(Default)]
 pub(super) struct Watches {
     watched: BTreeMap<Object, Watched>,
     /// One for each Kafka cluster.
-    readers: BTreeMap<String, Arc<Reader>>,
+    clusters: BTreeMap<String, Cluster>,
+}
+
+/// A Kafka cluster. A silent one is not waited for by each of its groups: others have to be looked at as well.
+#[derive(Clone)]
+struct Cluster {
+    reader: Arc<Reader>,
+    endpoint: Arc<Endpoint>,
 }
 
 /// What is remembered of one target.
 pub(super) struct Watched {
     place: Place,
-    observer: Result<Arc<Observer>, Unknown>,
+    seer: Result<Seer, Unknown>,
     pub(super) history: History,
+    /// What the Deployment was told and when, until the watch has it: whoever looks meanwhile must not tell it again.
+    told: Option<Told>,
     /// Why the last look failed, if it did. It is told once, and not at every look.
     problem: Option<String>,
+}
+
+#[derive(Clone, Copy)]
+struct Told {
+    at: Instant,
+    /// Replicas before and after.
+    from: i32,
+    to: i32,
+}
+
+/// Who sees the lag.
+#[derive(Clone)]
+struct Seer {
+    observer: Arc<Observer>,
+    endpoint: Arc<Endpoint>,
 }
 
 /// Where the lag is seen. A target that moves is another one.
@@ -67,10 +96,10 @@ impl Watches {
             .iter()
             .map(|target| target.bootstrap_servers.as_str())
             .collect();
-        let (readers, unused): (BTreeMap<_, _>, _) = std::mem::take(&mut self.readers)
+        let (used, unused): (BTreeMap<_, _>, _) = std::mem::take(&mut self.clusters)
             .into_iter()
             .partition(|(cluster, _)| clusters.contains(cluster.as_str()));
-        self.readers = readers;
+        self.clusters = used;
         let keys = gone.keys().cloned().collect();
         if !gone.is_empty() || !unused.is_empty() {
             close((gone, unused)).await;
@@ -80,35 +109,44 @@ impl Watches {
 
     /// What is remembered of this target, to be put back.
     pub(super) fn take(&mut self, target: &Target) -> Watched {
-        match self.watched.remove(&target.key()) {
-            Some(watched) => watched,
-            None => Watched {
-                place: Place::of(target),
-                observer: self
-                    .observer(target)
-                    .map(Arc::new)
-                    .map_err(|error| Unknown::from(&error)),
-                history: History::default(),
-                problem: None,
-            },
+        let mut watched = self.watched.remove(&target.key()).unwrap_or_else(|| Watched {
+            place: Place::of(target),
+            seer: self.seer(target),
+            history: History::default(),
+            told: None,
+            problem: None,
+        });
+        // What could not be made once may be made now.
+        if watched.seer.is_err() {
+            watched.seer = self.seer(target);
         }
+        watched
     }
 
     pub(super) fn put(&mut self, watched: impl IntoIterator<Item = (Object, Watched)>) {
         self.watched.extend(watched);
     }
 
-    fn observer(&mut self, target: &Target) -> Result<Observer, Error> {
-        let cluster = &target.bootstrap_servers;
-        let reader = match self.readers.get(cluster) {
-            Some(reader) => Arc::clone(reader),
-            None => {
-                let reader = Arc::new(Reader::new(cluster)?);
-                self.readers.insert(cluster.clone(), Arc::clone(&reader));
-                reader
-            }
+    fn seer(&mut self, target: &Target) -> Result<Seer, Unknown> {
+        let cluster = self.cluster(&target.bootstrap_servers);
+        let seer = cluster.and_then(|Cluster { reader, endpoint }| {
+            let observer = Arc::new(Observer::new(reader, &target.group, &target.topic)?);
+            Ok(Seer { observer, endpoint })
+        });
+        seer.map_err(|error| Unknown::from(&error))
+    }
+
+    fn cluster(&mut self, bootstrap_servers: &str) -> Result<Cluster, Error> {
+        if let Some(cluster) = self.clusters.get(bootstrap_servers) {
+            return Ok(cluster.clone());
+        }
+        let cluster = Cluster {
+            reader: Arc::new(Reader::new(bootstrap_servers)?),
+            endpoint: Arc::default(),
         };
-        Observer::new(reader, &target.group, &target.topic)
+        self.clusters
+            .insert(bootstrap_servers.to_owned(), cluster.clone());
+        Ok(cluster)
     }
 }
 
@@ -120,13 +158,57 @@ async fn close<T: Send + 'static>(clients: T) {
 }
 
 impl Watched {
-    /// The lag now, or why it is not known.
-    pub(super) async fn lag(&self, policy: &Policy) -> Result<Lag, Unknown> {
-        let observer = Arc::clone(self.observer.as_ref().map_err(Clone::clone)?);
+    /// How many replicas the Deployment asks for, where the watch says that it is `seen`.
+    pub(super) fn replicas(&mut self, seen: i32, now: Instant) -> i32 {
+        self.told = self.told.filter(|told| {
+            // Anything but the number before is news of somebody's.
+            seen == told.from && now.saturating_duration_since(told.at) < WATCH_DELAY
+        });
+        self.told.map_or(seen, |told| told.to)
+    }
+
+    /// The Deployment was told how many.
+    pub(super) fn told(&mut self, from: i32, to: i32, at: Instant) {
+        self.told = Some(Told { at, from, to });
+    }
+
+    /// The lag now, or why it is not known. None: it was not this group's turn to ask, and nothing is new. Requests are
+    /// counted.
+    pub(super) async fn lag(&self, policy: &Policy, external: &External) -> Option<Result<Lag, Unknown>> {
+        let Seer { observer, endpoint } = match &self.seer {
+            Ok(seer) => seer.clone(),
+            Err(unknown) => return Some(Err(unknown.clone())),
+        };
         let negligible = policy.negligible_lag();
-        let seen = spawn_blocking(move || observer.lag(negligible)).await;
-        seen.map_err(|panic| Unknown::panicked(&panic))?
-            .map_err(|error| Unknown::from(&error))
+        if let Some(lag) = observer.known(negligible) {
+            return Some(Ok(lag));
+        }
+        let bootstrap_servers = &self.place.bootstrap_servers;
+        let request = async {
+            let start = Instant::now();
+            let seen = match spawn_blocking(move || observer.lag(negligible)).await {
+                Ok(Err(error)) if error.is_silence() => Err(error),
+                Ok(seen) => Ok(seen.map_err(|error| Unknown::from(&error))),
+                Err(panic) => Ok(Err(Unknown::panicked(&panic))),
+            };
+            let code = match &seen {
+                Ok(Ok(_)) => "ok",
+                Ok(Err(unknown)) => unknown.code,
+                Err(_) => "unanswered",
+            };
+            external.observe("kafka", bootstrap_servers, code, start.elapsed());
+            seen.map_err(|error| Unanswered {
+                cause: error.to_string(),
+                telling: true,
+            })
+        };
+        match endpoint.call(Answers::Soon, request).await {
+            Ok(seen) => Some(seen),
+            Err(NoAnswer::Busy) => None,
+            Err(NoAnswer::Silent(silence)) => {
+                Some(Err(Unknown::unreachable(bootstrap_servers, silence.cause)))
+            }
+        }
     }
 
     /// Logs how the last look ended, if it ended in another way than the one before.
