@@ -19,18 +19,35 @@ use tokio::sync::watch;
 
 use crate::{leader::Standing, metrics::Metrics};
 
-/// Whether each controller has seen the state of its kind once, or waits for its turn to lead.
+/// Whether each controller has seen the state of its kind once, or waits for its turn to lead and could see it then.
 #[derive(Debug, Default)]
 pub struct Gates {
-    kinds: Vec<(&'static str, AtomicBool)>,
+    kinds: Vec<Gate>,
     election: Option<watch::Receiver<Standing>>,
+}
+
+/// Of one kind.
+#[derive(Debug)]
+struct Gate {
+    name: &'static str,
+    /// Its objects can be listed.
+    listable: AtomicBool,
+    /// They have been, by the controller.
+    open: AtomicBool,
 }
 
 impl Gates {
     /// Closed gates with these names.
     pub fn new(names: &[&'static str]) -> Self {
         Self {
-            kinds: names.iter().map(|name| (*name, AtomicBool::new(false))).collect(),
+            kinds: names
+                .iter()
+                .map(|name| Gate {
+                    name,
+                    listable: AtomicBool::new(false),
+                    open: AtomicBool::new(false),
+                })
+                .collect(),
             election: None,
         }
     }
@@ -43,23 +60,38 @@ impl Gates {
 
     /// Opens a gate.
     pub fn open(&self, name: &str) {
-        for (_, open) in self.kinds.iter().filter(|(gate, _)| *gate == name) {
-            open.store(true, Ordering::Relaxed);
+        for gate in self.kinds.iter().filter(|gate| gate.name == name) {
+            gate.open.store(true, Ordering::Relaxed);
         }
     }
 
-    /// What a standby waits for. It is ready: to take over.
-    fn standby(&self) -> Option<String> {
-        let standing = self.election.as_ref()?.borrow();
-        matches!(*standing, Standing::Standby { .. }).then(|| standing.to_string())
+    /// The objects of a kind could be listed.
+    pub fn listable(&self, name: &str) {
+        for gate in self.kinds.iter().filter(|gate| gate.name == name) {
+            gate.listable.store(true, Ordering::Relaxed);
+        }
     }
 
-    fn closed(&self) -> Vec<&'static str> {
-        self.kinds
+    #[cfg(test)]
+    pub(crate) fn all_listable(&self) -> bool {
+        self.closed(|gate| &gate.listable).is_empty()
+    }
+
+    fn standing(&self) -> Option<Standing> {
+        Some(self.election.as_ref()?.borrow().clone())
+    }
+
+    fn closed(&self, open: impl Fn(&Gate) -> &AtomicBool) -> Vec<String> {
+        let closed = self
+            .kinds
             .iter()
-            .filter(|(_, open)| !open.load(Ordering::Relaxed))
-            .map(|(name, _)| *name)
-            .collect()
+            .filter(|gate| !open(gate).load(Ordering::Relaxed));
+        let waiting = |Gate { name, .. }: &Gate| {
+            format!(
+                "waiting for the list of {name}: is its definition installed (chart naru-crds), and may it be listed?"
+            )
+        };
+        closed.map(waiting).collect()
     }
 }
 
@@ -81,17 +113,16 @@ async fn alive(State((_, metrics)): State<Shared>) -> impl IntoResponse {
     answer(&metrics.standstill(Instant::now()))
 }
 
+/// A standby is ready if it can take over: otherwise a rollout would go on to end the one that works.
 async fn ready(State((gates, _)): State<Shared>) -> impl IntoResponse {
-    if let Some(standby) = gates.standby() {
-        return (StatusCode::OK, format!("{standby}\n"));
+    match gates.standing() {
+        Some(standing @ Standing::Unheard { .. }) => answer(&[standing.to_string()]),
+        Some(standing @ Standing::Standby { .. }) => match gates.closed(|gate| &gate.listable) {
+            closed if closed.is_empty() => (StatusCode::OK, format!("{standing}\n")),
+            closed => answer(&closed),
+        },
+        Some(Standing::Leading | Standing::Lost) | None => answer(&gates.closed(|gate| &gate.open)),
     }
-    let waiting = |kind| {
-        format!(
-            "waiting for the list of {kind}: is its definition installed (chart naru-crds), and may it be listed?"
-        )
-    };
-    let closed: Vec<String> = gates.closed().into_iter().map(waiting).collect();
-    answer(&closed)
 }
 
 /// One line for each thing that is not as it should be.
@@ -167,6 +198,7 @@ mod tests {
     async fn a_standby_is_ready_to_take_over_and_a_leader_once_it_has_listed_everything() {
         let (election, standing) = watch::channel(Standing::Standby { leader: None });
         let gates = Arc::new(Gates::new(&["ScrapeJob"]).behind(standing));
+        gates.listable("ScrapeJob");
         let shared = || State((Arc::clone(&gates), Arc::default()));
         let standby = |text: &str| (StatusCode::OK, format!("standby, {text}\n"));
         assert_eq!(
@@ -182,6 +214,27 @@ mod tests {
             StatusCode::SERVICE_UNAVAILABLE
         );
         gates.open("ScrapeJob");
+        assert_eq!(said(ready(shared()).await).await.0, StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn a_standby_that_could_not_take_over_is_not_ready_and_says_why() {
+        let (election, standing) = watch::channel(Standing::Unheard { problem: None });
+        let gates = Arc::new(Gates::new(&["ScrapeJob", "FilteredSum"]).behind(standing));
+        let shared = || State((Arc::clone(&gates), Arc::default()));
+        let unready = async |expected: &str| {
+            let (status, body) = said(ready(shared()).await).await;
+            assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{body}");
+            assert!(body.starts_with(expected) && body.lines().count() == 1, "{body}");
+        };
+        gates.listable("ScrapeJob");
+        unready("waiting for an answer about the Lease\n").await;
+        let problem = Some("forbidden".to_owned());
+        election.send_replace(Standing::Unheard { problem });
+        unready("cannot ask for the Lease: forbidden\n").await;
+        election.send_replace(Standing::Standby { leader: None });
+        unready("waiting for the list of FilteredSum: ").await;
+        gates.listable("FilteredSum");
         assert_eq!(said(ready(shared()).await).await.0, StatusCode::OK);
     }
 }

@@ -14,21 +14,24 @@ pub mod pace;
 pub mod report;
 pub mod status;
 
-use std::{fmt::Debug, sync::Arc};
+use std::{any::Any, fmt::Debug, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use futures::{StreamExt, future::BoxFuture};
+use futures::{FutureExt, StreamExt, future::BoxFuture};
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap, policy::v1::PodDisruptionBudget};
 use kube::{
     Api, Client, Resource,
+    api::ListParams,
     core::{DeserializeGuard, NamespaceResourceScope},
     runtime::{
         Config, Controller, Predicate, PredicateConfig, WatchStreamExt,
         controller::Action,
+        events::EventType,
         predicates,
         reflector::{self, ObjectRef, Store},
         watcher,
     },
 };
+use naru_api::condition::reason;
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -56,6 +59,8 @@ const CONCURRENCY: u16 = 16;
 const PAGE: u32 = 50;
 /// Where `kubectl apply` keeps what it was given.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+/// Time between two tries of a standby to list a kind.
+const REHEARSE_AGAIN: Duration = Duration::from_secs(5);
 
 /// What reconcilers act with.
 #[derive(Clone)]
@@ -226,6 +231,17 @@ where
     }
 }
 
+/// Tries until the kind's objects can be listed, as a standby does: that it cannot lead is to show before it must.
+pub async fn rehearse<K: Kind>(context: &Context, gates: &Gates, kind: &'static str) {
+    let one = ListParams::default().limit(1);
+    let objects = watched::<Guarded<K>>(&context.client, &context.settings);
+    while let Err(error) = objects.list(&one).await {
+        tracing::warn!(kind, %error, "failed to list a kind");
+        tokio::time::sleep(REHEARSE_AGAIN.mul_f64(rand::random_range(0.8..1.2))).await;
+    }
+    gates.listable(kind);
+}
+
 /// A pass over a resource under way.
 pub type Pass = BoxFuture<'static, Result<Action, Error>>;
 
@@ -250,7 +266,15 @@ pub async fn run<K: Kind>(
         let pass = async move {
             let counted = context.metrics.passes.begin(labels);
             let result = match &object.0 {
-                Ok(object) => reconcile(Arc::new(object.clone()), Arc::clone(&context)).await,
+                Ok(object) => {
+                    let pass = reconcile(Arc::new(object.clone()), Arc::clone(&context));
+                    // Or one resource that meets a defect would end the operator for all, again and again.
+                    let ended = AssertUnwindSafe(pass).catch_unwind().await;
+                    match ended {
+                        Ok(result) => result,
+                        Err(panic) => Err(defect(&context, object, said(panic)).await),
+                    }
+                }
                 Err(unreadable) => {
                     let error = Error::invalid(format!("the stored object cannot be read: {unreadable}"));
                     deletion::end_unreadable(&context, kind, &*object, error).await
@@ -275,13 +299,41 @@ pub async fn run<K: Kind>(
         .await;
 }
 
+/// The text of a panic.
+fn said(panic: Box<dyn Any + Send>) -> String {
+    match panic.downcast::<String>() {
+        Ok(text) => *text,
+        Err(panic) => panic
+            .downcast_ref::<&str>()
+            .copied()
+            .unwrap_or_default()
+            .to_owned(),
+    }
+}
+
+/// What a pass that panicked comes to. It is tried again, since what it met may go.
+async fn defect<K: Kind>(context: &Context, object: &K, panic: String) -> Error {
+    tracing::error!(panic, "a pass panicked, which is a defect of the operator");
+    // Not the text: it may quote anything.
+    let message = "a pass over this resource panicked, which is a defect of the operator; its log says more";
+    let (type_, note) = (EventType::Warning, message.to_owned());
+    events::tell(context, object, type_, reason::OPERATOR_DEFECT, "Reconcile", note).await;
+    Error::dependency(reason::OPERATOR_DEFECT, message)
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a failure is the test's answer")]
 
+    use std::sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    };
+
     use clap::Parser;
     use kube::client::Body;
-    use naru_api::ScrapeJob;
+    use naru_api::{ScrapeJob, SinkConnector};
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -299,5 +351,119 @@ mod tests {
             path(&["--namespace", "shop"]),
             "/apis/naru.dev/v1alpha1/namespaces/shop/scrapejobs"
         );
+    }
+
+    /// An API server with these SinkConnectors of which nothing changes, and what is told of events there. Without
+    /// their kind at first, for so many requests.
+    fn api_server(
+        names: &'static [&'static str],
+        refusals: usize,
+    ) -> (Client, mpsc::UnboundedReceiver<Value>) {
+        let (events, told) = mpsc::unbounded_channel();
+        let left = Arc::new(AtomicUsize::new(refusals));
+        let service = tower::service_fn(move |request: http::Request<Body>| {
+            let (events, left) = (events.clone(), Arc::clone(&left));
+            async move {
+                let path = request.uri().to_string();
+                if request.method() == http::Method::POST {
+                    let body = request.into_body().collect_bytes().await.unwrap();
+                    events.send(serde_json::from_slice(&body).unwrap()).unwrap();
+                } else if path.contains("watch=true") {
+                    std::future::pending::<()>().await;
+                } else if left
+                    .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
+                    .is_ok()
+                {
+                    let status =
+                        json!({ "kind": "Status", "status": "Failure", "code": 404, "reason": "NotFound" });
+                    let answer = http::Response::builder().status(404);
+                    return answer.body(Body::from(status.to_string().into_bytes()));
+                }
+                let items: Vec<_> = names
+                    .iter()
+                    .map(|name| {
+                        json!({
+                            "apiVersion": "naru.dev/v1alpha1", "kind": "SinkConnector",
+                            "metadata": { "name": name, "namespace": "shop", "uid": name, "resourceVersion": "1" },
+                            "spec": { "topics": ["items"], "class": "org.example.Sink" },
+                        })
+                    })
+                    .collect();
+                let list = json!({ "kind": "List", "apiVersion": "v1", "metadata": { "resourceVersion": "1" }, "items": items });
+                Ok(http::Response::new(Body::from(list.to_string().into_bytes())))
+            }
+        });
+        (Client::new(service, "shop"), told)
+    }
+
+    fn context(client: Client) -> Arc<Context> {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let settings = Settings::parse_from(["naru-operator", "--worker-image", "w"]);
+        let (http, metrics) = (reqwest::Client::new(), Arc::default());
+        Arc::new(Context::new(client, http, Fence::default(), metrics, settings))
+    }
+
+    /// Which resources were gone through.
+    static PASSES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+    #[tokio::test(start_paused = true)]
+    async fn a_panic_over_one_resource_is_told_and_tried_again_and_stops_no_other() {
+        let (client, mut events) = api_server(&["cursed", "well"], 0);
+        let context = context(client);
+        let stop = CancellationToken::new();
+        let controller = of::<SinkConnector>(&context.client, &context.settings);
+        let reconcile = |sink: Arc<SinkConnector>, context: Arc<Context>| {
+            async move {
+                let name = sink.metadata.name.clone().unwrap();
+                PASSES.lock().unwrap().push(name.clone());
+                assert_ne!(name, "cursed", "geheim");
+                let next = Duration::from_secs(5);
+                Ok(report::succeeded(&context, "SinkConnector", &*sink, next))
+            }
+            .boxed()
+        };
+        let run = run(
+            "SinkConnector",
+            controller,
+            reconcile,
+            Arc::clone(&context),
+            stop.clone(),
+        );
+        let run = tokio::spawn(run);
+        let event = events.recv().await.unwrap();
+        assert_eq!(event["reason"], "OperatorDefect");
+        assert!(!event.to_string().contains("geheim"), "{event}");
+        let times = |name: &str| PASSES.lock().unwrap().iter().filter(|pass| *pass == name).count();
+        let all = async {
+            while times("cursed") < 3 || times("well") < 3 {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        };
+        let within = Duration::from_secs(60);
+        tokio::time::timeout(within, all)
+            .await
+            .expect("passes go on over both");
+        stop.cancel();
+        run.await.unwrap();
+        let text = context.metrics.text();
+        assert!(
+            text.contains("result=\"OperatorDefect\"") && text.contains("result=\"ok\""),
+            "{text}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_standby_tries_until_a_kind_can_be_listed() {
+        let (client, _events) = api_server(&[], 3);
+        let gates = Gates::new(&["SinkConnector"]);
+        let began = tokio::time::Instant::now();
+        let context = context(client);
+        let rehearsal = rehearse::<SinkConnector>(&context, &gates, "SinkConnector");
+        tokio::time::timeout(Duration::from_secs(60), rehearsal)
+            .await
+            .unwrap();
+        let took = began.elapsed();
+        assert!(took >= 2 * REHEARSE_AGAIN, "{took:?}");
+        assert!(gates.all_listable());
     }
 }

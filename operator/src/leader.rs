@@ -18,6 +18,6 @@ mod fence;
 
 pub use self::{
     election::Timing,
-    elector::{Elector, Lost, Standing},
+    elector::{Elector, Ended, Lost, Standing},
     fence::{Fence, NotLeader},
 };

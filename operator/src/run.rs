@@ -16,13 +16,16 @@ mod work;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use kube::Config;
+use naru_api::{FilteredSum, ScrapeJob, SinkConnector};
 use snafu::{ResultExt, Snafu};
 use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
     admin::{self, Gates},
-    client, filtered_sum,
+    client,
+    controller::{self, Context},
+    filtered_sum,
     leader::{Elector, Lost, Timing},
     metrics::Metrics,
     scrape_job,
@@ -74,6 +77,8 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), Erro
     });
 
     let server = Server::start(&context.settings, &gates, &context.metrics).await?;
+    let rehearsal = rehearsal(Arc::clone(&context), Arc::clone(&gates));
+    let _rehearsal = AbortOnDropHandle::new(tokio::spawn(rehearsal));
     // On the heap: it is large.
     let work = || Box::pin(work::work(context, gates, stop.clone()));
     let outcome = match elector {
@@ -85,6 +90,15 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), Erro
     };
     server.stop().await;
     outcome
+}
+
+/// Finds out whether this operator could work, if it had to.
+async fn rehearsal(context: Arc<Context>, gates: Arc<Gates>) {
+    tokio::join!(
+        controller::rehearse::<ScrapeJob>(&context, &gates, scrape_job::KIND),
+        controller::rehearse::<FilteredSum>(&context, &gates, filtered_sum::KIND),
+        controller::rehearse::<SinkConnector>(&context, &gates, sink_connector::KIND),
+    );
 }
 
 /// None if there is to be no election.

@@ -23,6 +23,10 @@ impl Timing {
         Self { lease }
     }
 
+    pub(super) fn lease(&self) -> Duration {
+        self.lease
+    }
+
     /// How long after a renewal began the leader may still write. The rest of the Lease is the margin for clocks that
     /// run at different speeds and for writes that were on their way.
     fn term(&self) -> Duration {

@@ -13,7 +13,7 @@ use tokio::{
     sync::watch,
     time::{Instant, timeout_at},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{
     Fence,
@@ -26,6 +26,10 @@ const RELEASES: u32 = 3;
 /// How the election stands, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Standing {
+    /// No request for the Lease is answered, so that it cannot be taken over: why, once there was time enough.
+    Unheard {
+        problem: Option<String>,
+    },
     /// Ready to take over from this leader, if one is known.
     Standby {
         leader: Option<String>,
@@ -37,12 +41,25 @@ pub enum Standing {
 impl fmt::Display for Standing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Unheard { problem: None } => f.write_str("waiting for an answer about the Lease"),
+            Self::Unheard {
+                problem: Some(problem),
+            } => write!(f, "cannot ask for the Lease: {problem}"),
             Self::Standby { leader: Some(leader) } => write!(f, "standby, leader is {leader}"),
             Self::Standby { leader: None } => f.write_str("standby, there is no leader yet"),
             Self::Leading => f.write_str("leading"),
             Self::Lost => f.write_str("lost the lead"),
         }
     }
+}
+
+/// How the work of a leader ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Nothing of it can take effect any more: the next leader may begin at once.
+    Wholly,
+    /// A change was given up that may yet take effect.
+    Loosely,
 }
 
 /// The operator does not lead any more, and not because it was told to stop.
@@ -64,6 +81,15 @@ pub struct Elector {
     candidate: Candidate,
     fence: Fence,
     standing: watch::Sender<Standing>,
+    heard: Heard,
+}
+
+/// Whether requests for the Lease are answered. For people: the election itself has no use for it.
+#[derive(Debug, Default)]
+struct Heard {
+    once: bool,
+    /// Since when there are none, and why there was none to the last one.
+    silent: Option<(Instant, String)>,
 }
 
 impl Elector {
@@ -75,7 +101,8 @@ impl Elector {
             timing,
             candidate: Candidate::new(identity, timing),
             fence: Fence::closed(),
-            standing: watch::Sender::new(Standing::Standby { leader: None }),
+            standing: watch::Sender::new(Standing::Unheard { problem: None }),
+            heard: Heard::default(),
         }
     }
 
@@ -90,29 +117,56 @@ impl Elector {
     }
 
     /// Waits until this operator leads, and runs `work` as long as it does. The work ends itself after `stop`, and only
-    /// then is the Lease given up; on the loss of the Lease it is dropped as it stands, and can change nothing more.
+    /// then is the Lease given up, or left to run out if something may yet take effect; on the loss of the Lease it is dropped as it stands, and can change nothing more.
     pub async fn lead<F>(mut self, stop: CancellationToken, work: impl FnOnce() -> F) -> Result<(), Lost>
     where
-        F: Future<Output = ()>,
+        F: Future<Output = Ended>,
     {
         if !self.acquire(&stop).await {
             return Ok(());
         }
-        let lost = tokio::select! {
-            () = work() => false,
-            () = self.keep() => true,
+        let (fence, standing, lease) = (self.fence(), self.standing.clone(), self.name.clone());
+        // A task of its own: whatever the work does, renewals are not late for it.
+        let ended = CancellationToken::new();
+        let mut keeper = {
+            let ended = ended.clone();
+            AbortOnDropHandle::new(tokio::spawn(async move {
+                self.keep(&ended).await;
+                self
+            }))
+        };
+        let mut worked = None;
+        let kept = tokio::select! {
+            how = work() => {
+                worked = Some(how);
+                ended.cancel();
+                (&mut keeper).await
+            }
+            kept = &mut keeper => kept,
         };
         // Nothing of this process writes from here on, not even what may have been left behind.
-        self.fence.fall();
-        if lost {
-            self.standing.send_replace(Standing::Lost);
-            return Err(Lost {
-                lease: self.name,
-                holder: self.candidate.rival().map(str::to_owned),
-            });
+        fence.fall();
+        match (kept, worked) {
+            (Ok(mut elector), Some(Ended::Wholly)) => {
+                elector.release().await;
+                Ok(())
+            }
+            (Ok(_), Some(Ended::Loosely)) => {
+                tracing::info!(
+                    lease,
+                    "the Lease is left to run out, since a change may yet take effect"
+                );
+                Ok(())
+            }
+            (kept, _) => {
+                standing.send_replace(Standing::Lost);
+                // One that panicked knows nothing.
+                let holder = kept
+                    .ok()
+                    .and_then(|elector| elector.candidate.rival().map(str::to_owned));
+                Err(Lost { lease, holder })
+            }
         }
-        self.release().await;
-        Ok(())
     }
 
     /// Until this operator leads, which is true, or until `stop`. A claim under way is not broken off: others would have
@@ -133,11 +187,11 @@ impl Elector {
         true
     }
 
-    /// Until the Lease is lost.
-    async fn keep(&mut self) {
-        loop {
+    /// Until the Lease is lost, or the work has `ended`.
+    async fn keep(&mut self, ended: &CancellationToken) {
+        while !ended.is_cancelled() {
             match self.candidate.next(Instant::now()) {
-                Step::Wait(pause) => sleep(pause).await,
+                Step::Wait(pause) => _ = ended.run_until_cancelled(sleep(pause)).await,
                 Step::Look => self.look().await,
                 Step::Claim => self.claim().await,
                 Step::Resign => return,
@@ -147,7 +201,10 @@ impl Elector {
 
     async fn look(&mut self) {
         match self.within(self.api.get_opt(&self.name)).await {
-            Ok(lease) => self.candidate.looked(lease, Instant::now()),
+            Ok(lease) => {
+                self.heard.answered();
+                self.candidate.looked(lease, Instant::now());
+            }
             Err(problem) => self.failed("read", &problem),
         }
     }
@@ -157,6 +214,7 @@ impl Elector {
         let claim = self.candidate.claim(Timestamp::now());
         match self.within(self.put(claim)).await {
             Ok(lease) => {
+                self.heard.answered();
                 self.candidate.claimed(lease, begun, Instant::now());
                 if let Some(end) = self.candidate.leads_until()
                     && self.fence.extend(end).is_err()
@@ -216,6 +274,7 @@ impl Elector {
 
     fn failed(&mut self, doing: &str, problem: &Problem) {
         tracing::warn!(lease = self.name, %problem, "failed to {doing} the Lease");
+        self.heard.failed(problem);
         self.candidate.failed(Instant::now());
     }
 
@@ -223,9 +282,12 @@ impl Elector {
     fn tell(&self) {
         let standing = match self.candidate.leads_until() {
             Some(_) => Standing::Leading,
-            None => Standing::Standby {
-                leader: self.candidate.rival().map(str::to_owned),
-            },
+            None => self
+                .heard
+                .standing(self.timing.lease())
+                .unwrap_or_else(|| Standing::Standby {
+                    leader: self.candidate.rival().map(str::to_owned),
+                }),
         };
         self.standing.send_if_modified(|before| {
             let news = *before != standing;
@@ -235,6 +297,31 @@ impl Elector {
             }
             news
         });
+    }
+}
+
+impl Heard {
+    fn answered(&mut self) {
+        *self = Self {
+            once: true,
+            silent: None,
+        };
+    }
+
+    fn failed(&mut self, problem: &Problem) {
+        let since = self.silent.take().map_or_else(Instant::now, |(since, _)| since);
+        self.silent = Some((since, problem.to_string()));
+    }
+
+    /// None: there are answers, or there were and it is not yet time to worry.
+    fn standing(&self, patience: Duration) -> Option<Standing> {
+        match &self.silent {
+            Some((since, problem)) if since.elapsed() >= patience => Some(Standing::Unheard {
+                problem: Some(problem.clone()),
+            }),
+            _ if self.once => None,
+            _ => Some(Standing::Unheard { problem: None }),
+        }
     }
 }
 

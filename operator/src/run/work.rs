@@ -11,7 +11,9 @@ use crate::{
     admin::Gates,
     autoscale,
     controller::{self, Context, live::Bells},
-    filtered_sum, scrape_job,
+    filtered_sum,
+    leader::Ended,
+    scrape_job,
     sink_connector::{self, watch},
     targets::Targets,
 };
@@ -24,7 +26,7 @@ const DRAIN: Duration = Duration::from_secs(3);
 const WAKINGS: usize = 1024;
 
 /// Works until `stop`, and a little longer for what is under way then.
-pub(super) async fn work(context: Arc<Context>, gates: Arc<Gates>, stop: CancellationToken) {
+pub(super) async fn work(context: Arc<Context>, gates: Arc<Gates>, stop: CancellationToken) -> Ended {
     let (client, settings) = (&context.client, &context.settings);
     let mut bells = Bells::default();
     let scrape_jobs = controller::of_workers::<ScrapeJob>(client, settings, bells.of(scrape_job::KIND));
@@ -49,7 +51,7 @@ pub(super) async fn work(context: Arc<Context>, gates: Arc<Gates>, stop: Cancell
         connectors,
         controller::follow(&context, &bells, &stop).boxed(),
     );
-    let work = Box::pin(futures::future::join5(
+    let mut work = Box::pin(futures::future::join5(
         known,
         controller::run(
             scrape_job::KIND,
@@ -75,9 +77,12 @@ pub(super) async fn work(context: Arc<Context>, gates: Arc<Gates>, stop: Cancell
         autoscale::run::run(Arc::clone(&context), move || targets.list(), stop.clone()),
     ));
     tokio::select! {
-        _ = work => {}
+        _ = &mut work => Ended::Wholly,
         () = too_late(&stop) => {
             tracing::warn!("stopped with work under way, which the next leader takes up again");
+            // Connect may carry out what nobody waits for any more, after what the next leader asks for. All else is
+            // fenced by the API server's versions, or the same whoever does it.
+            if context.connects.are_changing() { Ended::Loosely } else { Ended::Wholly }
         }
     }
 }

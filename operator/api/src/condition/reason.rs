@@ -29,6 +29,8 @@ reasons! {
     DELETING = "Deleting";
     /// The API server refused a request, or did not answer.
     KUBERNETES_ERROR = "KubernetesError";
+    /// A pass over the resource ended in a defect of the operator.
+    OPERATOR_DEFECT = "OperatorDefect";
 
     // Valid.
     /// The spec can work.

@@ -5,6 +5,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
+use futures::FutureExt;
 use http::Method;
 
 use super::*;
@@ -33,7 +34,10 @@ impl Operator {
         let (fence, standing) = (elector.fence(), elector.standing());
         let ended = tokio::spawn({
             let stop = stop.clone();
-            async move { elector.lead(stop.clone(), || stop.cancelled_owned()).await }
+            async move {
+                let work = || stop.clone().cancelled_owned().map(|()| Ended::Wholly);
+                elector.lead(stop.clone(), work).await
+            }
         });
         Self {
             stop,
@@ -193,6 +197,7 @@ async fn a_standby_that_is_stopped_never_worked() {
     let (stop, begun) = (CancellationToken::new(), Arc::clone(&passes));
     let ended = tokio::spawn(elector.lead(stop.clone(), move || async move {
         begun.fetch_add(1, Ordering::Relaxed);
+        Ended::Wholly
     }));
     tokio::time::sleep(30 * SECOND).await;
     stop.cancel();
@@ -251,4 +256,76 @@ async fn a_namespace_that_is_gone_is_asked_about_once_a_second_and_not_more() {
     tokio::time::sleep(60 * SECOND).await;
     let requests = server.world(|world| world.requests.len());
     assert!((60..130).contains(&requests), "{requests}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_standby_that_may_not_ask_for_the_lease_says_so_after_its_duration_and_until_it_may() {
+    let server = Server::default();
+    let mut one = Operator::start(&server, "one");
+    one.stands(Standing::Leading).await;
+    server.world(|world| world.refusing = Some(403));
+    let mut two = Operator::start(&server, "two");
+    assert_eq!(
+        two.standing.borrow_and_update().to_string(),
+        "waiting for an answer about the Lease"
+    );
+    let started = Instant::now();
+    two.standing.changed().await.unwrap();
+    let text = two.standing.borrow().to_string();
+    assert!(text.starts_with("cannot ask for the Lease: "), "{text}");
+    let took = started.elapsed();
+    assert!(took >= 10 * SECOND && took < 15 * SECOND, "{took:?}");
+    server.world(|world| world.refusing = None);
+    let answered = |standing: &Standing| matches!(standing, Standing::Standby { .. });
+    let answered = two.standing.wait_for(answered);
+    let answered = tokio::time::timeout(15 * SECOND, answered).await;
+    answered.expect("it is told within seconds").unwrap();
+    // One refusal is none yet.
+    server.world(|world| world.refusing = Some(500));
+    tokio::time::sleep(5 * SECOND).await;
+    assert!(matches!(*two.standing.borrow(), Standing::Standby { .. }));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn work_that_holds_its_thread_does_not_delay_renewals() {
+    let server = Server::default();
+    let elector = Elector::new(
+        server.client(),
+        "naru".to_owned(),
+        "one".to_owned(),
+        Timing::new(5 * SECOND),
+    );
+    let (stop, fence) = (CancellationToken::new(), elector.fence());
+    let standing = server.clone();
+    let led = elector.lead(stop, move || async move {
+        let renewals = || standing.world(|world| world.requests.len());
+        let (before, end) = (renewals(), std::time::Instant::now() + 60 * SECOND);
+        // For longer than the leader's term, and without ever giving way.
+        while renewals() < before + 4 && std::time::Instant::now() < end {
+            std::thread::yield_now();
+        }
+        assert_eq!(fence.check(), Ok(()));
+        Ended::Wholly
+    });
+    assert_eq!(led.await, Ok(()));
+    assert_eq!(server.holder(), None, "it was released");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_is_left_to_run_out_where_a_change_may_yet_take_effect() {
+    let server = Server::default();
+    let elector = Elector::new(
+        server.client(),
+        "naru".to_owned(),
+        "one".to_owned(),
+        Timing::new(10 * SECOND),
+    );
+    let fence = elector.fence();
+    let led = elector.lead(CancellationToken::new(), || async { Ended::Loosely });
+    assert_eq!(led.await, Ok(()));
+    assert!(fence.check().is_err());
+    assert_eq!(server.holder().as_deref(), Some("one"));
+    let ended = Instant::now();
+    Operator::start(&server, "two").stands(Standing::Leading).await;
+    assert!(ended.elapsed() >= 10 * SECOND, "{:?}", ended.elapsed());
 }
