@@ -5,15 +5,22 @@ use std::time::Duration;
 use http::{Request, Response};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
-    Api, Client,
+    Api, Client, Config,
     api::{Patch, PatchParams},
     client::{Body, ClientBuilder},
 };
-use tokio::time::Instant;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+    time::Instant,
+};
 use tower_test::mock;
 
-use super::{Guard, Refused};
-use crate::leader::{Fence, NotLeader};
+use super::{Guard, Refused, fenced};
+use crate::{
+    leader::{Fence, NotLeader},
+    metrics::Metrics,
+};
 
 type Server = mock::Handle<Request<Body>, Response<Body>>;
 
@@ -110,4 +117,38 @@ async fn each_request_has_a_deadline_also_without_an_election() {
     assert_eq!(begin.elapsed().as_secs(), 10);
     assert!(matches!(refusal(read(&client).await), Refused::Late { .. }));
     assert_eq!(begin.elapsed().as_secs(), 40);
+}
+
+#[tokio::test]
+async fn a_list_that_stops_half_way_is_given_up() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let config = Config::new(address.parse().unwrap());
+    let client = fenced(config, &Metrics::default().api, Fence::default()).unwrap();
+    let half = async {
+        let (mut connection, _) = listener.accept().await.unwrap();
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            assert_ne!(connection.read_buf(&mut request).await.unwrap(), 0);
+        }
+        let list =
+            b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n{\"items\":[";
+        connection.write_all(list).await.unwrap();
+        connection
+    };
+    let request = Request::get("/api/v1/configmaps").body(Body::empty()).unwrap();
+    let (answer, connection) = tokio::join!(client.send(request), half);
+    let answer = answer.unwrap();
+    // From here on time passes by itself.
+    tokio::time::pause();
+    let began = Instant::now();
+    let body = tokio::time::timeout(Duration::from_secs(3600), answer.into_body().collect_bytes()).await;
+    assert!(body.expect("it is not waited for without an end").is_err());
+    let took = began.elapsed();
+    assert!(
+        took > Duration::from_secs(295),
+        "a watch may be silent for so long: {took:?}"
+    );
+    drop(connection);
 }
