@@ -69,7 +69,7 @@ struct Running {
 struct Ended {
     succeeded: Option<SystemTime>,
     retries: bool,
-    /// When the next pass should have begun. None: after an edit.
+    /// When the next pass should have begun. None: after a change.
     due: Option<Instant>,
 }
 
@@ -201,9 +201,17 @@ impl Pass {
         let ended = state.ended.entry(self.object.clone()).or_default();
         ended.retries = matches!(
             result,
-            Err(Error::Incompatible { .. } | Error::Dependency { .. } | Error::Kubernetes { .. })
+            Err(Error::Incompatible { .. }
+                | Error::Dependency { .. }
+                | Error::Busy { .. }
+                | Error::Kubernetes { .. }
+                | Error::Silent { .. })
         );
-        ended.due = (!matches!(result, Err(Error::Invalid { .. }))).then_some(again);
+        let waits_for_a_change = match result {
+            Ok(next) => *next == Action::await_change(),
+            Err(error) => matches!(error, Error::Invalid { .. }),
+        };
+        ended.due = (!waits_for_a_change).then_some(again);
         if result.is_ok() {
             ended.succeeded = Some(SystemTime::now());
         }
@@ -366,7 +374,7 @@ mod tests {
     }
 
     fn ok() -> Result<Action, Error> {
-        Ok(Action::await_change())
+        Ok(Action::requeue(RESYNC))
     }
 
     #[test]
@@ -405,8 +413,10 @@ mod tests {
     fn only_failures_that_an_edit_need_not_mend_wait_for_a_retry() {
         let (registry, passes, _) = passes();
         let waiting = |n: u32| format!("retries_waiting{{kind=\"ScrapeJob\"}} {n}.0\n");
-        let silent = Err(Error::dependency("KafkaUnreachable", "kafka does not answer"));
-        for (result, expected) in [(silent, 1), (Err(Error::invalid("no")), 0), (ok(), 0)] {
+        let kafka = Err(Error::dependency("KafkaUnreachable", "kafka does not answer"));
+        let doing = "read Secret".to_owned();
+        let silent = Err(Error::Silent { doing });
+        for (result, expected) in [(kafka, 1), (Err(Error::invalid("no")), 0), (silent, 1), (ok(), 0)] {
             passes.begin(object()).end(&result, RESYNC);
             assert!(
                 text(&registry).contains(&waiting(expected)),
@@ -435,6 +445,9 @@ mod tests {
             told.len() == 1 && told[0].ends_with("ScrapeJob shop/items waits"),
             "{told:?}"
         );
+        // One that rightly waits for a change, however long that takes.
+        passes.begin(object()).end(&Ok(Action::await_change()), RESYNC);
+        assert_eq!(passes.standstill(late), [""; 0]);
         // Nothing is to be done for a spec that waits for an edit, nor for a resource that is gone.
         passes.begin(object()).end(&Err(Error::invalid("no")), RESYNC);
         assert_eq!(passes.standstill(late), [""; 0]);
