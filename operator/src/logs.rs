@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Subscriber;
 use tracing_subscriber::{
     EnvFilter, Layer, Registry,
+    filter::LevelFilter,
     fmt::{MakeWriter, format::JsonFields},
     layer::SubscriberExt,
     reload,
@@ -47,7 +48,8 @@ fn subscriber<W>(file: Option<PathBuf>, writer: W) -> (impl Subscriber + Send + 
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT));
+    let text = std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_default();
+    let filter = parse(or_default(&text)).unwrap_or_else(|_| EnvFilter::new(DEFAULT));
     let (layer, handle) = reload::Layer::new(filter);
     let lines = tracing_subscriber::fmt::layer()
         .fmt_fields(JsonFields::new())
@@ -79,7 +81,7 @@ impl Filter {
         if self.text.as_ref() == Some(&text) {
             return;
         }
-        match EnvFilter::try_new(&text) {
+        match parse(&text) {
             Ok(filter) => {
                 if let Err(error) = self.handle.reload(filter) {
                     tracing::error!(%error, "failed to change the log filter");
@@ -98,10 +100,26 @@ impl Filter {
 
 fn read(file: &Path) -> String {
     let text = std::fs::read_to_string(file).unwrap_or_default();
+    or_default(&text).to_owned()
+}
+
+fn or_default(text: &str) -> &str {
     match text.trim() {
-        "" => DEFAULT.to_owned(),
-        text => text.to_owned(),
+        "" => DEFAULT,
+        text => text,
     }
+}
+
+/// The filter that a text declares, or what is wrong with it. To tracing a lone word that is no level is a target, of
+/// which everything is logged, and of all others nothing: a slip would end all logs.
+fn parse(text: &str) -> Result<EnvFilter, String> {
+    let is_slip = |word: &&str| !word.contains(['=', '[']) && word.parse::<LevelFilter>().is_err();
+    if let Some(slip) = text.split(',').find(is_slip) {
+        return Err(format!(
+            "{slip:?} is neither a level (off, error, warn, info, debug, trace) nor target=level"
+        ));
+    }
+    EnvFilter::try_new(text).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -207,6 +225,10 @@ pub(crate) mod tests {
             };
             assert_eq!(debugs("debug\n"), ["detail", "news"]);
             assert_eq!(debugs("naru_operator=such,=="), ["detail", "news"]);
+            assert_eq!(debugs("info"), ["news"]);
+            assert_eq!(debugs("debgu"), ["news"]);
+            assert_eq!(debugs("INFO,naru_operator=debug"), ["detail", "news"]);
+            assert_eq!(debugs("hyper=off,naru_operator"), ["detail", "news"]);
             assert_eq!(debugs("info"), ["news"]);
             assert_eq!(debugs("naru_operator=debug,hyper=off"), ["detail", "news"]);
             assert_eq!(debugs(""), ["news"]);
