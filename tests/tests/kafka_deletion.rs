@@ -4,6 +4,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use k8s_openapi::api::core::v1::ConfigMap;
 use naru_operator::{
     endpoint::Freshness,
     kafka::{Clusters, TopicSpec},
@@ -57,12 +58,14 @@ fn has_offsets(kafka: &Kafka, group: &str, topic: &str) -> bool {
 async fn topics_and_groups_that_are_deleted_are_gone_and_others_stay() {
     let kafka = tokio::task::spawn_blocking(Kafka::start).await.unwrap();
     let cluster = Clusters::default().get(kafka.address()).unwrap();
-    for name in ["mine", "other"] {
-        let ensured = cluster.ensure(&topic(name), Freshness::Recent).await.unwrap();
-        assert!(ensured.created, "{name}");
+    let owner = ConfigMap::default();
+    let mut created = Vec::new();
+    for name in ["mine", "other", "mine"] {
+        let wanted = topic(name);
+        let ensured = cluster.ensure_for(&owner, &wanted, Freshness::Now, &mut created);
+        assert_eq!(ensured.await.unwrap(), 2, "{name}");
     }
-    let again = cluster.ensure(&topic("mine"), Freshness::Now).await.unwrap();
-    assert_eq!((again.partitions, again.created), (2, false));
+    assert_eq!(created, ["mine", "other"]);
     for (group, topic) in [("group", "mine"), ("group", "other"), ("bystander", "other")] {
         commit(&kafka, group, topic);
         assert!(has_offsets(&kafka, group, topic), "{group} of {topic}");
@@ -87,7 +90,9 @@ async fn topics_and_groups_that_are_deleted_are_gone_and_others_stay() {
 async fn a_group_with_members_is_not_deleted() {
     let kafka = tokio::task::spawn_blocking(Kafka::start).await.unwrap();
     let cluster = Clusters::default().get(kafka.address()).unwrap();
-    cluster.ensure(&topic("items"), Freshness::Now).await.unwrap();
+    let (owner, wanted, mut created) = (ConfigMap::default(), topic("items"), Vec::new());
+    let ensured = cluster.ensure_for(&owner, &wanted, Freshness::Now, &mut created);
+    ensured.await.unwrap();
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", kafka.address())
         .set("group.id", "group")

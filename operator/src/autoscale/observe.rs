@@ -6,9 +6,10 @@
 //! last record that they read, so that a group with nothing to do would seem to lag by a few for ever, and never be
 //! scaled to its minimum. Short tails are therefore read and counted.
 //!
-//! A client of librdkafka has several threads and wakes up all the time. A group that has nothing to do has none: until
-//! its topic grows there is nothing to ask for.
+//! One client asks for all groups of a Kafka cluster: each has several threads and wakes up all the time. Of a group that
+//! has nothing to do only the end of its topic is asked for, until that grows.
 
+mod committed;
 mod reader;
 
 use std::{
@@ -20,13 +21,13 @@ use std::{
 
 use naru_api::condition::reason;
 use rdkafka::{
-    ClientConfig, ClientContext, Offset, TopicPartitionList,
+    ClientConfig, ClientContext, Offset,
     config::RDKafkaLogLevel,
-    consumer::{BaseConsumer, Consumer, ConsumerContext},
+    consumer::{BaseConsumer, ConsumerContext},
     error::KafkaError,
     types::RDKafkaErrorCode,
 };
-use snafu::{ResultExt, Snafu};
+use snafu::Snafu;
 
 pub use self::reader::Reader;
 use super::Lag;
@@ -178,32 +179,14 @@ fn refusal(error: &KafkaError) -> Option<RDKafkaErrorCode> {
     error.rdkafka_error_code().filter(|code| *code as i32 > 0)
 }
 
-/// Sees one group on one topic. Keeps its client between looks while the group has something to do.
-///
-/// Dropping it may close a client: do so where blocking is allowed.
+/// Sees one group on one topic.
 pub struct Observer {
     reader: Arc<Reader>,
     group: String,
     topic: String,
-    kept: Mutex<Kept>,
+    idle: Mutex<Option<Idle>>,
     /// Records in the offsets that were counted by the last look.
     counted: Mutex<BTreeMap<i32, (Range<i64>, u64)>>,
-}
-
-/// What one look leaves for the next.
-#[derive(Default)]
-struct Kept {
-    /// A client of the group that never joins it: for the committed offsets.
-    client: Option<BaseConsumer<Quiet>>,
-    idle: Option<Idle>,
-}
-
-impl Kept {
-    /// The group had nothing to do, as far as the caller cares, and that was not too long ago.
-    fn idle(&self, negligible: u64) -> Option<&Idle> {
-        let idle = self.idle.as_ref()?;
-        (idle.records <= negligible && idle.until > Instant::now()).then_some(idle)
-    }
 }
 
 /// A group that had nothing to do when its topic ended here.
@@ -213,23 +196,30 @@ struct Idle {
     until: Instant,
 }
 
+impl Idle {
+    /// Had it nothing to do as far as the caller cares, and not too long ago?
+    fn holds(&self, negligible: u64) -> bool {
+        self.records <= negligible && self.until > Instant::now()
+    }
+}
+
 impl Observer {
     /// Does no I/O: an unreachable cluster shows at the first look.
-    pub fn new(reader: Arc<Reader>, group: &str, topic: &str) -> Result<Self, Error> {
-        Ok(Self {
+    pub fn new(reader: Arc<Reader>, group: &str, topic: &str) -> Self {
+        Self {
             group: group.to_owned(),
             topic: topic.to_owned(),
-            kept: Mutex::default(),
+            idle: Mutex::default(),
             counted: Mutex::default(),
             reader,
-        })
+        }
     }
 
     /// The lag, if it is known without asking Kafka: the group had nothing to do, and another one that reads the same
     /// topic has just seen that it did not grow.
     pub fn known(&self, negligible: u64) -> Option<Lag> {
-        let kept = self.kept();
-        let idle = kept.idle(negligible)?;
+        let idle = self.idle();
+        let idle = idle.as_ref().filter(|idle| idle.holds(negligible))?;
         let ends = self.reader.remembered_ends(&self.topic, Instant::now())?;
         (*ends == idle.ends).then(|| lag(idle.records, &ends))
     }
@@ -241,69 +231,37 @@ impl Observer {
     }
 
     fn lag_by(&self, deadline: Instant, negligible: u64) -> Result<Lag, Error> {
-        // One look at a time.
-        let mut kept = self.kept();
-        // What is known of an idle group outlives an outage: otherwise all groups would need clients in the end.
-        if let Some(idle) = kept.idle(negligible) {
+        // One look at a time. What is known outlives an outage.
+        let mut kept = self.idle();
+        if let Some(idle) = kept.as_ref().filter(|idle| idle.holds(negligible)) {
             let ends = self.reader.recent_ends(&self.topic, deadline)?;
             if *ends == idle.ends {
                 return Ok(lag(idle.records, &ends));
             }
         }
-        let (lag, ends) = self.look(&mut kept.client, negligible, deadline)?;
-        kept.idle = (lag.records <= negligible).then(|| Idle {
+        let (lag, ends) = self.look(negligible, deadline)?;
+        *kept = (lag.records <= negligible).then(|| Idle {
             ends,
             records: lag.records,
             // Spread, so that groups that were first seen together are not asked together for ever.
             until: Instant::now() + TRUSTED.mul_f64(rand::random_range(0.8..1.2)),
         });
-        if kept.idle.is_some() {
-            kept.client = None;
-        }
         Ok(lag)
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
-        // A panic elsewhere cannot leave a half-made client behind.
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    fn idle(&self) -> MutexGuard<'_, Option<Idle>> {
+        // A panic elsewhere cannot leave a half-made entry behind.
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn client(&self) -> Result<BaseConsumer<Quiet>, Error> {
-        let bootstrap_servers = self.reader.bootstrap_servers();
-        let mut config = client_config(bootstrap_servers);
-        config.set("group.id", &self.group);
-        // Offsets in a transaction that is still open do not count, and nobody waits for its end. With
-        // `read_committed` the broker would refuse to say anything until then.
-        config.set("isolation.level", "read_uncommitted");
-        config
-            .create_with_context(Quiet)
-            .context(ClientSnafu { bootstrap_servers })
-    }
-
-    /// Asks for everything. Returns the lag, and where the topic ended. A client is only made, and only stays, where
-    /// there is something to ask it and it gets an answer.
-    fn look(
-        &self,
-        kept: &mut Option<BaseConsumer<Quiet>>,
-        negligible: u64,
-        deadline: Instant,
-    ) -> Result<(Lag, BTreeMap<i32, i64>), Error> {
-        let client = kept.take();
-        let partitions = self.reader.partitions(&self.topic, left(deadline))?;
-        let starts = self
-            .reader
-            .offsets(&self.topic, &partitions, Offset::Beginning, left(deadline))?;
-        let client = match client {
-            Some(client) => client,
-            None => self.client()?,
-        };
-        drain(&client);
+    /// Asks for everything. Returns the lag, and where the topic ended.
+    fn look(&self, negligible: u64, deadline: Instant) -> Result<(Lag, BTreeMap<i32, i64>), Error> {
+        let (reader, topic) = (&self.reader, &self.topic);
+        let partitions = reader.partitions(topic, left(deadline))?;
+        let starts = reader.offsets(topic, &partitions, Offset::Beginning, left(deadline))?;
         // Committed before ends: a group that works meanwhile must not seem to be ahead of the topic.
-        let committed = self.committed(&client, &partitions, left(deadline))?;
-        *kept = Some(client);
-        let ends = self
-            .reader
-            .offsets(&self.topic, &partitions, Offset::End, left(deadline))?;
+        let committed = reader.committed(&self.group, topic, &partitions, left(deadline))?;
+        let ends = reader.offsets(topic, &partitions, Offset::End, left(deadline))?;
         let ahead = ahead(&starts, &committed, &ends);
         let apparent = total(ahead.values().map(length));
         let records = if apparent <= negligible {
@@ -334,35 +292,6 @@ impl Observer {
         }
         Ok(total(long.values().map(length))
             .saturating_add(total(counted.values().map(|(_, records)| *records))))
-    }
-
-    fn committed(
-        &self,
-        client: &BaseConsumer<Quiet>,
-        partitions: &[i32],
-        timeout: Duration,
-    ) -> Result<BTreeMap<i32, i64>, Error> {
-        let mut asked = TopicPartitionList::new();
-        for partition in partitions {
-            asked.add_partition(&self.topic, *partition);
-        }
-        let what = "the committed offsets";
-        let (topic, bootstrap_servers) = (&self.topic, self.reader.bootstrap_servers());
-        let ask = AskSnafu {
-            what,
-            topic,
-            bootstrap_servers,
-        };
-        let answer = client.committed_offsets(asked, timeout).context(ask)?;
-        let mut committed = BTreeMap::new();
-        for element in answer.elements_for_topic(topic) {
-            element.error().context(ask)?;
-            // Anything else says that the group has committed nothing.
-            if let Offset::Offset(offset) = element.offset() {
-                committed.insert(element.partition(), offset);
-            }
-        }
-        Ok(committed)
     }
 }
 
@@ -512,11 +441,11 @@ mod tests {
     }
 
     #[test]
-    fn an_outage_neither_makes_a_client_nor_forgets_who_is_idle() {
+    fn an_outage_does_not_make_forget_who_is_idle() {
         let brokers = MockCluster::new(1).unwrap();
         brokers.create_topic("items", 2, 1).unwrap();
         let reader = Arc::new(Reader::new(&brokers.bootstrap_servers()).unwrap());
-        let observer = |topic| Observer::new(Arc::clone(&reader), "sum", topic).unwrap();
+        let observer = |topic| Observer::new(Arc::clone(&reader), "sum", topic);
         let (idle, missing) = (observer("items"), observer("sales"));
         assert_eq!(idle.known(0), None);
         for _ in 0..2 {
@@ -528,14 +457,8 @@ mod tests {
             "it was just asked"
         );
         assert!(matches!(missing.lag(0), Err(Error::NoTopic { .. })));
-        let remembers = |observer: &Observer| {
-            let kept = observer.kept();
-            (kept.client.is_some(), kept.idle.is_some())
-        };
-        assert_eq!(
-            (remembers(&idle), remembers(&missing)),
-            ((false, true), (false, false))
-        );
+        let remembers = |observer: &Observer| observer.idle().is_some();
+        assert_eq!((remembers(&idle), remembers(&missing)), (true, false));
         drop(brokers);
         reader.forget();
         for _ in 0..2 {
@@ -544,10 +467,7 @@ mod tests {
                 assert!(silent.as_ref().is_err_and(Error::is_silence), "{silent:?}");
             }
         }
-        assert_eq!(
-            (remembers(&idle), remembers(&missing)),
-            ((false, true), (false, false))
-        );
+        assert_eq!((remembers(&idle), remembers(&missing)), (true, false));
         assert_eq!(idle.known(0), None);
     }
 

@@ -107,12 +107,11 @@ async fn round(
     for gone in watches.keep(&targets).await {
         context.metrics.scaling.forget(&gone);
     }
-    let told = still.iter().map(|target| async move {
-        if let Err(problem) = conditions::write(context, target, &Look::default(), written).await {
+    let told = still.into_iter().map(|target| async move {
+        if let Err(problem) = conditions::write(context, &target, &Look::default(), written).await {
             tracing::warn!(object = %target.key(), %problem, "failed to say that nothing is scaled");
         }
     });
-    let told: Vec<_> = told.collect();
     stream::iter(told)
         .buffer_unordered(CONCURRENT)
         .collect::<()>()
@@ -132,7 +131,7 @@ async fn round(
             (key, watched)
         }
     });
-    let looks: Vec<_> = looks.collect();
+    // Each look is made when it begins: a thousand at once would be megabytes.
     let round: Vec<_> = stream::iter(looks).buffer_unordered(CONCURRENT).collect().await;
     watches.put(round);
 }

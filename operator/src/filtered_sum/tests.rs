@@ -299,6 +299,7 @@ async fn a_budget_that_was_deleted_or_changed_comes_back() {
     world.api.world(|world| world.objects.remove(BUDGET));
     world.context.live.budgets.take(Event::Delete(budget));
     assert_eq!(world.pass().await, [GET_BUDGET, APPLY_BUDGET]);
+    assert_eq!(world.api.events(), ["DriftRepaired"]);
     let budget: PodDisruptionBudget = world.api.edit(BUDGET, |budget| {
         budget["spec"]["maxUnavailable"] = 100.into();
     });

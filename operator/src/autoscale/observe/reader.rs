@@ -17,7 +17,7 @@ use snafu::ResultExt;
 
 use super::{
     AskSnafu, ClientSnafu, Error, NoAnswerSnafu, NoTopicSnafu, Quiet, SilentSnafu, TooSlowSnafu,
-    client_config, drain, is_unknown, left,
+    client_config, committed::committed, drain, is_unknown, left,
 };
 
 /// How long an answer to where a topic ends serves all who ask: groups that read the same topic are looked at together.
@@ -60,10 +60,6 @@ impl Reader {
             counting: Mutex::default(),
             ended: Mutex::default(),
         })
-    }
-
-    pub(super) fn bootstrap_servers(&self) -> &str {
-        &self.bootstrap_servers
     }
 
     /// The topic's partitions.
@@ -123,6 +119,24 @@ impl Reader {
         ended.retain(|_, (at, _)| asked.saturating_duration_since(*at) < RECENT);
         ended.insert(topic.to_owned(), (asked, Arc::clone(&ends)));
         Ok(ends)
+    }
+
+    /// What any group has committed; a partition without is missing.
+    pub(super) fn committed(
+        &self,
+        group: &str,
+        topic: &str,
+        partitions: &[i32],
+        timeout: Duration,
+    ) -> Result<BTreeMap<i32, i64>, Error> {
+        let bootstrap_servers = &self.bootstrap_servers;
+        let what = "the committed offsets";
+        let ask = AskSnafu {
+            what,
+            topic,
+            bootstrap_servers,
+        };
+        committed(self.consumer.client(), group, topic, partitions, timeout).context(ask)
     }
 
     /// `Offset::Beginning`: the start of each partition's log. `Offset::End`: its last stable offset, the isolation

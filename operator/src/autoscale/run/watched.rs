@@ -129,9 +129,9 @@ impl Watches {
 
     fn seer(&mut self, target: &Target) -> Result<Seer, Unknown> {
         let cluster = self.cluster(&target.bootstrap_servers);
-        let seer = cluster.and_then(|Cluster { reader, endpoint }| {
-            let observer = Arc::new(Observer::new(reader, &target.group, &target.topic)?);
-            Ok(Seer { observer, endpoint })
+        let seer = cluster.map(|Cluster { reader, endpoint }| {
+            let observer = Arc::new(Observer::new(reader, &target.group, &target.topic));
+            Seer { observer, endpoint }
         });
         seer.map_err(|error| Unknown::from(&error))
     }
