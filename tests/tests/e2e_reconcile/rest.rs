@@ -26,8 +26,9 @@ async fn a_pipeline_that_nobody_changes_is_looked_at_again_and_again_and_nothing
         // When passes over each resource went through since the last write.
         let since = RefCell::new((first, BTreeMap::<String, Vec<f64>>::new()));
         eventually("passes write nothing", LOOKED_AT, || async {
-            let now = written(&client, &namespace).await?;
+            // In this order: what these passes have written is seen.
             let successes = successes(&client, &namespace).await?;
+            let now = written(&client, &namespace).await?;
             let (before, passes) = &mut *since.borrow_mut();
             if *before != now {
                 println!("written: {before:?}, then {now:?}");
