@@ -59,29 +59,19 @@ async fn a_rollout_without_progress_says_why_and_gives_way_to_the_last_good_revi
             &["cannot be scheduled"],
         )
         .await;
-        kubectl(&["--namespace", &namespace, "delete", "limitrange", "full"])
-            .await
-            .unwrap();
-        // What they ask for stays with them.
-        let pending = [
-            "delete",
-            "pods",
-            "--field-selector",
-            "status.phase=Pending",
-            "--wait=false",
-        ];
-        kubectl(&[&["--namespace", namespace.as_str()][..], &pending].concat())
-            .await
-            .unwrap();
+        make_room(&namespace).await;
         says(&jobs, "joongna", SOON, holds("Ready", "Running")).await;
         says(&jobs, "joongna", SOON, fails("Degraded", "AsExpected")).await;
         let good = revisions(&client, &namespace).await.unwrap();
 
-        // There is nothing where the planner is told to look.
-        let lost = job("third", true).replace("/sitemap-recent-product-index.xml.gz", "/moved.xml.gz");
-        apply(&namespace, &lost).await.unwrap();
+        // The same where it may give way: the last good one is declared again, and comes up once there is room.
+        apply(&namespace, FULL).await.unwrap();
+        apply(&namespace, &job("third", true)).await.unwrap();
         let edited = Instant::now();
-        says(&jobs, "joongna", SOON, holds("Degraded", "RolledBack")).await;
+        let back = holds("Degraded", "RolledBack").saying("a pod cannot be scheduled");
+        says(&jobs, "joongna", SOON, back).await;
+        println!("rolled back after {:.1} s", edited.elapsed().as_secs_f64());
+        make_room(&namespace).await;
         eventually("the last good revision runs again", SOON, || async {
             let now = revisions(&client, &namespace).await?;
             for name in ["joongna-planner", "joongna-fetcher"] {
@@ -90,10 +80,6 @@ async fn a_rollout_without_progress_says_why_and_gives_way_to_the_last_good_revi
             ensure(now == good, || format!("{now:?}, expected {good:?}"))
         })
         .await;
-        println!(
-            "rolled back and ready after {:.1} s",
-            edited.elapsed().as_secs_f64()
-        );
         told(&client, (&namespace, "joongna"), SOON, "RolledBack", &[]).await;
 
         // Until it is edited.
@@ -103,6 +89,16 @@ async fn a_rollout_without_progress_says_why_and_gives_way_to_the_last_good_revi
         assert_ne!(revisions(&client, &namespace).await.unwrap(), good);
     })
     .await;
+}
+
+/// Nodes have room again, for new pods: what others have asked for stays with them.
+async fn make_room(namespace: &str) {
+    let delete = ["--namespace", namespace, "delete"];
+    let pending = ["pods", "--field-selector", "status.phase=Pending", "--wait=false"];
+    kubectl(&[&delete[..], &["limitrange", "full"]].concat())
+        .await
+        .unwrap();
+    kubectl(&[&delete[..], &pending].concat()).await.unwrap();
 }
 
 /// What runs.
