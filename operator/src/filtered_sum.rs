@@ -1,6 +1,6 @@
 //! The controller of `FilteredSum`: workers, and the topic of their totals.
 
-mod build;
+pub mod build;
 mod fields;
 #[cfg(test)]
 mod tests;

@@ -22,6 +22,8 @@ pub mod controller;
 pub mod deletion;
 pub mod endpoint;
 pub mod filtered_sum;
+#[cfg(test)]
+mod histories;
 pub mod kafka;
 pub mod leader;
 pub mod logs;

@@ -1,6 +1,6 @@
 //! The controller of `ScrapeJob`: a planner, fetchers, and the topics between them.
 
-mod build;
+pub mod build;
 mod schema;
 #[cfg(test)]
 pub(crate) mod tests;

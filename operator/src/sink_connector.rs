@@ -4,7 +4,7 @@
 //! of the resource deletes the connector: a wrong edit or a silent dependency leaves it as it is. The topics and the
 //! table stay in any case.
 
-mod build;
+pub mod build;
 mod cleanup;
 mod dereference;
 mod memory;
@@ -69,7 +69,7 @@ pub async fn reconcile(sink: Arc<SinkConnector>, context: Arc<Context>) -> Resul
 }
 
 async fn keep(sink: &SinkConnector, context: &Context) -> Result<Action, Error> {
-    let outcome = converge(sink, context, Instant::now()).await;
+    let outcome = converge(sink, context, tokio::time::Instant::now().into_std()).await;
     write_status(sink, context, outcome.as_ref(), true).await?;
     let seen = outcome?;
     tell(sink, context, &seen).await;
@@ -119,6 +119,9 @@ async fn converge(sink: &SinkConnector, context: &Context, now: Instant) -> Resu
     let desired = build::build(&valid, &referred.secrets);
     let registry = settle::registry_url(&desired, context.settings.registry_url.as_ref());
     let registry = registry.map(|url| context.registries.get(url));
+    if sink.spec.suspend && !paused_by_us(sink, context) {
+        announce_pause(sink, context).await?;
+    }
     let aim = Aim {
         connector: &valid.connector,
         config: &desired,
@@ -135,6 +138,19 @@ fn paused_by_us(sink: &SinkConnector, context: &Context) -> bool {
     let conditions = context.written.latest(sink).unwrap_or_default().conditions;
     let mut conditions = conditions.iter();
     conditions.any(|condition| condition.condition_type == PAUSED && condition.status == "True")
+}
+
+/// Says that the resource is suspended before the connector is paused. A pass that ends in between would leave a pause
+/// of which nobody knows afterwards whose it was, and which would stay.
+async fn announce_pause(sink: &SinkConnector, context: &Context) -> Result<(), Error> {
+    let ended = Ended {
+        outcome: Ok(()),
+        read: true,
+        deleting: false,
+        suspended: true,
+        health: Health::unseen(true),
+    };
+    object_status::conclude(context, sink, &ended, |_| {}).await
 }
 
 async fn write_status(

@@ -30,6 +30,16 @@ pub(crate) struct World {
     /// Requests with this in their line (`PUT /connectors/a/config`) are answered when the other side says so, with
     /// what was there when they came.
     pub(crate) held: Option<(&'static str, Arc<tokio::sync::Semaphore>)>,
+    /// What becomes of the requests after those, in their order. None, and after the last one: they are answered.
+    pub(crate) faults: VecDeque<Option<Fault>>,
+}
+
+/// An error for an answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fault {
+    pub(crate) status: u16,
+    /// What was asked for is done all the same.
+    pub(crate) done: bool,
 }
 
 /// A running fake. It ends with the test's runtime.
@@ -121,15 +131,25 @@ async fn record(
     next: middleware::Next,
 ) -> Response {
     let line = format!("{method} {uri}");
-    let (instead, held) = {
+    let (instead, fault, held) = {
         let mut world = world.lock().unwrap();
         let held = world.held.clone().filter(|(part, _)| line.contains(part));
         world.requests.push(line);
-        (world.instead.pop_front(), held)
+        match world.instead.pop_front() {
+            None => (None, world.faults.pop_front().flatten(), held),
+            instead => (instead, None, held),
+        }
     };
-    let answer = match instead {
-        Some((status, body)) => (StatusCode::from_u16(status).unwrap(), body).into_response(),
-        None => next.run(request).await,
+    let refused = |status, body| (StatusCode::from_u16(status).unwrap(), body).into_response();
+    let answer = match (instead, fault) {
+        (Some((status, body)), _) => refused(status, body),
+        (None, None) => next.run(request).await,
+        (None, Some(Fault { status, done })) => {
+            if done {
+                next.run(request).await;
+            }
+            refused(status, error(status, "not now"))
+        }
     };
     if let Some((_, held)) = held {
         held.acquire().await.unwrap().forget();

@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::{fmt::Debug, time::Instant};
+use std::fmt::Debug;
 
 use k8s_openapi::{
     api::{apps::v1::Deployment, core::v1::ConfigMap, policy::v1::PodDisruptionBudget},
@@ -18,6 +18,7 @@ use kube::{
 use naru_api::condition::reason;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::{
     Context,
@@ -144,7 +145,7 @@ where
         wanted.name_any(),
         C::kind(&()),
     );
-    let (what, now) = (format!("{kind}/{namespace}/{name}"), Instant::now());
+    let (what, now) = (format!("{kind}/{namespace}/{name}"), Instant::now().into_std());
     if !context.repairs.due(&what, now) {
         return Ok(Settled::Later);
     }

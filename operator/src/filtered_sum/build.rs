@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// The workers.
-pub(super) fn build(settings: &Settings, sum: &ValidFilteredSum) -> Revision {
+pub fn build(settings: &Settings, sum: &ValidFilteredSum) -> Revision {
     let names = sum.names();
     let document = serde_json::to_string_pretty(&sum.document).expect("its maps have text as keys");
     let workers = Worker {
@@ -31,7 +31,7 @@ pub(super) fn build(settings: &Settings, sum: &ValidFilteredSum) -> Revision {
 }
 
 /// The topics that the workers write to, which follow the input's partitions.
-pub(super) fn topics(sum: &ValidFilteredSum, referred: Referred) -> Vec<TopicSpec> {
+pub fn topics(sum: &ValidFilteredSum, referred: Referred) -> Vec<TopicSpec> {
     vec![
         // Totals are also the state that a worker restores: compacted soon and in small segments, so that reading
         // a partition from its start is quick. Partition p holds the totals of input partition p, whatever the

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Topics, and the planner and the fetchers, which read the same document.
-pub(super) fn build(settings: &Settings, job: &ValidScrapeJob) -> Children {
+pub fn build(settings: &Settings, job: &ValidScrapeJob) -> Children {
     let names = job.names();
     let document = serde_json::to_string_pretty(&job.document).expect("its maps have text as keys");
     let planner = Worker {

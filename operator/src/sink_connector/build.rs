@@ -19,7 +19,7 @@ const CONSUMER: [(&str, &str); 2] = [
 ];
 
 /// The configuration that the connector should be registered with. `secrets` are the values that come from Secrets.
-pub(super) fn build(sink: &ValidSinkConnector, secrets: &Config) -> Config {
+pub fn build(sink: &ValidSinkConnector, secrets: &Config) -> Config {
     let mut config: BTreeMap<String, String> = owned(CONSUMER);
     match &sink.store {
         Store::Mysql(mysql) => config.extend(mysql_config(mysql, &sink.dead_letter_topic)),
