@@ -11,6 +11,8 @@
 mod admission;
 #[path = "specs/any.rs"]
 mod any;
+#[path = "specs/built.rs"]
+mod built;
 #[path = "../api/tests/examples/mod.rs"]
 #[allow(
     dead_code,

@@ -125,6 +125,9 @@ fn validate_store(spec: &SinkConnectorSpec) -> Result<Store, Error> {
 
 fn validate_keys<'a>(field: &str, keys: impl Iterator<Item = &'a String>) -> Result<(), Error> {
     for key in keys {
+        if key.is_empty() {
+            return Err(Error::invalid(format!("{field} has an entry without a key")));
+        }
         if let Some((_, instead)) = OURS.iter().find(|(ours, _)| ours == key) {
             return Err(Error::invalid(format!(
                 "{field} sets {key:?}, which naru sets from {instead}"

@@ -12,7 +12,7 @@ use crate::{admission::admit, any, examples::example, schema, validate};
 const LONGEST: Duration = Duration::from_secs(5);
 
 /// A resource whose spec is made by chance.
-fn resource(kind: &'static str, wild: u32) -> impl Strategy<Value = Value> {
+pub(crate) fn resource(kind: &'static str, wild: u32) -> impl Strategy<Value = Value> {
     any::value(&schema(kind)["properties"]["spec"], wild).prop_map(move |spec| {
         let mut object = example(kind);
         object["spec"] = spec;
@@ -20,13 +20,14 @@ fn resource(kind: &'static str, wild: u32) -> impl Strategy<Value = Value> {
     })
 }
 
-/// A resource that can work, of which one part is made by chance: it gets further than one that is all chance.
-fn edited(kind: &'static str) -> impl Strategy<Value = Value> {
+/// A resource that can work, of which one part is made by chance: it gets further than one that is all chance. One in
+/// `wild` values is anything.
+pub(crate) fn edited(kind: &'static str, wild: u32) -> impl Strategy<Value = Value> {
     let full = example(kind);
     let fields: Vec<_> = full["spec"].as_object().unwrap().keys().cloned().collect();
     proptest::sample::select(fields)
         .prop_flat_map(move |field| {
-            let part = any::value(&schema(kind)["properties"]["spec"]["properties"][&field], 30);
+            let part = any::value(&schema(kind)["properties"]["spec"]["properties"][&field], wild);
             (Just(field), part)
         })
         .prop_map(move |(field, value)| {
@@ -49,18 +50,18 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_scrape_job_is_judged(object in prop_oneof![resource("ScrapeJob", 40), edited("ScrapeJob")]) {
+    fn any_scrape_job_is_judged(object in prop_oneof![resource("ScrapeJob", 40), edited("ScrapeJob", 30)]) {
         in_time("ScrapeJob", &object)?;
     }
 
     #[test]
-    fn any_filtered_sum_is_judged(object in prop_oneof![resource("FilteredSum", 40), edited("FilteredSum")]) {
+    fn any_filtered_sum_is_judged(object in prop_oneof![resource("FilteredSum", 40), edited("FilteredSum", 30)]) {
         in_time("FilteredSum", &object)?;
     }
 
     #[test]
     fn any_sink_connector_is_judged(
-        object in prop_oneof![resource("SinkConnector", 40), edited("SinkConnector"), edited("SinkConnector of any class")]
+        object in prop_oneof![resource("SinkConnector", 40), edited("SinkConnector", 30), edited("SinkConnector of any class", 30)]
     ) {
         in_time("SinkConnector", &object)?;
     }
@@ -69,7 +70,7 @@ proptest! {
     #[test]
     fn what_the_api_server_stores_can_be_read(
         (kind, object) in proptest::sample::select(crate::KINDS.to_vec())
-            .prop_flat_map(|kind| (Just(kind), prop_oneof![edited(kind).boxed(), resource(kind, 0).boxed()]))
+            .prop_flat_map(|kind| (Just(kind), prop_oneof![edited(kind, 30).boxed(), resource(kind, 0).boxed()]))
     ) {
         let Ok(stored) = admit(&schema(kind), &object, None) else { return Ok(()) };
         let read = match kind {
