@@ -1,6 +1,6 @@
 //! What becomes of specs that people, or chance, get wrong: on their way through the API server, the types and `validate`.
 
-#![allow(clippy::unwrap_used, reason = "a failure is the test's answer")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failure is the test's answer")]
 
 #[path = "../api/tests/admission/mod.rs"]
 #[allow(
