@@ -16,7 +16,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use self::{
     subjects::{Services, Subject},
-    world::{Lived, Step, Trouble, View, World},
+    world::{Lived, Step, Trouble, View, Watches, World},
 };
 use crate::{connect::fake::Fault as ConnectFault, controller::fake::Fault};
 
@@ -59,8 +59,8 @@ fn trouble() -> impl Strategy<Value = Trouble> {
         2 => (1..6_usize).prop_map(Fault::Stale),
     ];
     let view = prop_oneof![
-        3 => Just(View::Late([0; 3])),
-        4 => [0..6_usize, 0..6, 0..6].prop_map(View::Late),
+        3 => Just(View::Late(Watches::default())),
+        4 => [0..6_usize, 0..6, 0..6, 0..6].prop_map(View::Late),
         1 => Just(View::Restart),
     ];
     let connect = (select(vec![409, 500, 503]), any::<bool>());

@@ -27,6 +27,7 @@ use crate::{
 
 const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/shop/deployments/";
 const CONFIG_MAPS: &str = "/api/v1/namespaces/shop/configmaps/";
+const BUDGETS: &str = "/apis/policy/v1/namespaces/shop/poddisruptionbudgets/";
 const SECRET: &str = "/api/v1/namespaces/shop/secrets/mysql";
 
 /// Passes that are enough for any change without trouble.
@@ -57,11 +58,14 @@ pub(super) enum Step {
     Delete,
 }
 
+/// A number for each watch: of the resource, of Deployments, of ConfigMaps, and of PodDisruptionBudgets.
+pub(super) type Watches = [usize; 4];
+
 /// What the operator sees in a pass.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum View {
-    /// The resource, the Deployments and the ConfigMaps as they were so many changes ago, but never older than before.
-    Late([usize; 3]),
+    /// What the watches tell as it was so many changes ago, but never older than before.
+    Late(Watches),
     /// All as it is, and nothing is remembered: the operator was restarted.
     Restart,
 }
@@ -139,8 +143,8 @@ pub(super) struct World<'a, K> {
     connect: Fake,
     faults: Faults,
     views: VecDeque<View>,
-    /// Changes that the watches of the resource, of Deployments and of ConfigMaps have told of.
-    seen: [usize; 3],
+    /// Changes that the watches have told of.
+    seen: Watches,
     /// Resources that there were.
     created: usize,
     /// What came of the passes since the last step.
@@ -176,7 +180,7 @@ impl<'a, K: Kind> World<'a, K> {
             connect,
             faults,
             views: trouble.views.into(),
-            seen: [0; 3],
+            seen: Watches::default(),
             created: 0,
             passes: Vec::new(),
             _held: held,
@@ -251,10 +255,10 @@ impl<'a, K: Kind> World<'a, K> {
             }
             Some(View::Late(late)) => {
                 self.tell(late);
-                late == [0; 3]
+                late == Watches::default()
             }
             None => {
-                self.tell([0; 3]);
+                self.tell(Watches::default());
                 true
             }
         };

@@ -112,7 +112,7 @@ impl<K: Kind> World<'_, K> {
             let replicas = deployment["spec"]["replicas"].as_i64().unwrap_or(1);
             deployment["status"] = json!({
                 "observedGeneration": deployment["metadata"]["generation"], "replicas": replicas,
-                "updatedReplicas": replicas, "readyReplicas": replicas,
+                "updatedReplicas": replicas, "readyReplicas": replicas, "availableReplicas": replicas,
                 "conditions": [{ "type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable" }],
             });
         });

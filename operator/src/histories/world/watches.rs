@@ -4,22 +4,23 @@ use kube::runtime::watcher::Event;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{CONFIG_MAPS, DEPLOYMENTS, Kind, Objects, World, operator};
+use super::{BUDGETS, CONFIG_MAPS, DEPLOYMENTS, Kind, Objects, Watches, World, operator};
 use crate::controller::live::Kept;
 
 impl<K: Kind> World<'_, K> {
     /// The operator is started anew, and lists what there is.
     pub(super) fn restart(&mut self) {
         self.context = operator(&self.settings, &self.kafka, &self.server, &self.faults);
-        self.seen = [self.server.world(|world| world.past.len()); 3];
+        self.seen.fill(self.server.world(|world| world.past.len()));
         self.server.world(|world| {
             list(&self.context.live.deployments, DEPLOYMENTS, &world.objects);
             list(&self.context.live.config_maps, CONFIG_MAPS, &world.objects);
+            list(&self.context.live.budgets, BUDGETS, &world.objects);
         });
     }
 
     /// The watches tell of what has changed, up to so many changes ago.
-    pub(super) fn tell(&mut self, late: [usize; 3]) {
+    pub(super) fn tell(&mut self, late: Watches) {
         let live = &self.context.live;
         self.server.world(|world| {
             let until: Vec<_> = late
@@ -36,6 +37,7 @@ impl<K: Kind> World<'_, K> {
                     match watch {
                         1 => tell(&live.deployments, DEPLOYMENTS, before, after),
                         2 => tell(&live.config_maps, CONFIG_MAPS, before, after),
+                        3 => tell(&live.budgets, BUDGETS, before, after),
                         _ => {}
                     }
                 }
