@@ -466,4 +466,37 @@ mod tests {
         assert!(took >= 2 * REHEARSE_AGAIN, "{took:?}");
         assert!(gates.all_listable());
     }
+
+    #[tokio::test]
+    async fn what_is_busy_shows_in_no_status_and_is_no_failure() {
+        let settings = Settings::parse_from(["naru-operator", "--worker-image", "w"]);
+        let (context, mut server) = Context::test(settings);
+        let sink = json!({
+            "apiVersion": "naru.dev/v1alpha1", "kind": "SinkConnector",
+            "metadata": { "name": "items", "namespace": "shop", "uid": "1", "generation": 1 },
+            "spec": { "topics": ["items"], "class": "org.example.Sink" },
+        });
+        let sink: Arc<SinkConnector> = Arc::new(serde_json::from_value(sink).unwrap());
+        let busy = Error::busy("kafka");
+        let ended = conditions::Ended {
+            outcome: Err(&busy),
+            suspended: false,
+            health: conditions::Health::unseen(false),
+        };
+        status::conclude(&context, &*sink, &ended, |_| {}).await.unwrap();
+        let context = Arc::new(context);
+        let policy = report::failed::<SinkConnector>("SinkConnector");
+        let next = policy(Arc::clone(&sink), &busy, Arc::clone(&context));
+        assert_ne!(
+            next,
+            Action::await_change(),
+            "nobody would tell that it is its turn"
+        );
+        let key = report::key("SinkConnector", &*sink);
+        let version = (Some("1".to_owned()), Some(1));
+        let (failures, _) = context.failures.failed(key, version, std::time::Instant::now());
+        assert_eq!(failures, 1, "it did not count before");
+        drop((context, policy));
+        assert!(server.next_request().await.is_none());
+    }
 }
