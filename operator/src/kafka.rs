@@ -1,5 +1,6 @@
 //! Topics: what there is, and what must be there.
 
+mod config;
 mod delete;
 
 use std::{
@@ -56,6 +57,16 @@ pub enum Error {
         code: RDKafkaErrorCode,
     },
 
+    #[snafu(display(
+        "topic {topic:?} has {key}={found}, with which it loses what the workers need: set it to {expected}"
+    ))]
+    Misconfigured {
+        topic: String,
+        key: &'static str,
+        found: String,
+        expected: &'static str,
+    },
+
     #[snafu(display("{source}"), context(false))]
     Fenced { source: NotLeader },
 }
@@ -70,6 +81,7 @@ impl From<Error> for ReconcileError {
             Error::Unreachable { .. } => Self::dependency(reason::KAFKA_UNREACHABLE, error.to_string()),
             Error::Busy { bootstrap_servers } => Self::busy(format_args!("kafka at {bootstrap_servers:?}")),
             Error::Refused { .. } => Self::dependency(reason::KAFKA_REFUSED, error.to_string()),
+            Error::Misconfigured { .. } => Self::dependency(reason::TOPIC_MISCONFIGURED, error.to_string()),
             Error::Fenced { source } => source.into(),
         }
     }
@@ -80,7 +92,8 @@ impl From<Error> for ReconcileError {
 pub struct TopicSpec {
     pub name: String,
     pub partitions: i32,
-    /// Configuration that the topic is created with.
+    /// Configuration that the topic is created with. What decides which records are deleted must be so in a topic that
+    /// was there, too.
     pub config: BTreeMap<&'static str, &'static str>,
     /// Whether partitions are added to a topic that has fewer. Only for topics whose keys do not matter.
     pub grow: bool,
@@ -132,6 +145,8 @@ pub struct Cluster {
     external: External,
     /// Partitions by topic.
     topics: Cache<String, i32>,
+    /// When the configuration of a topic was seen to be right.
+    checked: Mutex<HashMap<String, Instant>>,
     fence: Fence,
     /// For which resource, by its uid, a topic was created, or may have been: the answer was lost. A pass may see the
     /// resource as it was before that was written down.
@@ -155,6 +170,7 @@ impl Cluster {
             endpoint: Endpoint::default(),
             external,
             topics: Cache::default(),
+            checked: Mutex::default(),
             fence,
             created: Mutex::default(),
         })
@@ -200,6 +216,9 @@ impl Cluster {
     /// Returns how many there are.
     async fn ensure(&self, topic: &TopicSpec, owner: &str, freshness: Freshness) -> Result<i32, Error> {
         let mut found = self.partitions(&topic.name, freshness).await?;
+        if found.is_some() {
+            self.check_config(topic).await?;
+        }
         if found.is_some_and(|known| known < topic.partitions) {
             // They may have been added since.
             found = self.partitions(&topic.name, Freshness::Now).await?;
@@ -249,6 +268,10 @@ impl Cluster {
     fn created(&self) -> MutexGuard<'_, HashMap<String, String>> {
         // A panic elsewhere cannot leave a half-made entry behind.
         self.created.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn checked(&self) -> MutexGuard<'_, HashMap<String, Instant>> {
+        self.checked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until a change may be asked for.

@@ -91,6 +91,8 @@ async fn end(sink: &SinkConnector, context: &Context) -> Result<Action, Error> {
             context.connectors.forget(&connector_name(sink));
             Ok(Action::await_change())
         }
+        // Its turn comes in a moment.
+        Ok(Ending::Waits(error @ Error::Busy { .. })) => Err(error),
         Ok(Ending::Waits(error)) => {
             // As a dependency also where the spec is wrong: it must be tried again, not wait for an edit.
             let error = Error::dependency(reason::CONNECTOR_NOT_DELETED, error.sentence());

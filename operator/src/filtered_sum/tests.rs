@@ -1,6 +1,8 @@
 //! Whole passes against an API server in memory, brokers in memory and a registry on loopback: what is asked for, and
 //! what is said.
 
+mod outages;
+mod rollouts;
 mod workers;
 
 use std::{sync::Mutex, time::Duration};
@@ -350,70 +352,6 @@ async fn a_deployment_of_somebody_else_is_left_alone() {
 }
 
 #[tokio::test]
-async fn a_bad_edit_and_an_outage_leave_what_runs_alone_and_are_told_once() {
-    let world = World::running().await;
-    let before = world.revision();
-    world.declare("/spec/filter", "price <=".into());
-    let mut writes = Vec::new();
-    for _ in 0..20 {
-        writes.extend(world.pass().await);
-    }
-    assert_eq!(writes, [STATUS]);
-    assert_eq!(world.condition("Valid"), "False/InvalidSpec");
-    assert_eq!(world.condition("Degraded"), "True/LastKnownGood");
-    assert_eq!(world.api.events(), ["InvalidSpec"]);
-
-    // Mended, but now with a registry that nobody runs.
-    world.declare("/spec/filter", "price <= 5".into());
-    world.declare("/spec/registry", json!({ "url": "http://127.0.0.1:9" }));
-    let mut writes = Vec::new();
-    for _ in 0..20 {
-        writes.extend(world.pass().await);
-    }
-    assert_eq!(writes, [STATUS]);
-    assert_eq!(world.condition("Ready"), "False/RegistryUnreachable");
-    assert_eq!(world.condition("Degraded"), "True/LastKnownGood");
-    assert_eq!(world.revision(), before);
-}
-
-#[tokio::test]
-async fn an_outage_while_all_runs_as_declared_shows_in_one_condition_alone() {
-    let world = World::running().await;
-    let denied = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
-    world.brokers.topic_error("items", denied).unwrap();
-    // An edit that needs no other workers, and does with what was seen a moment ago.
-    world.declare("/spec/scaling", json!({ "maxReplicas": 2 }));
-    assert_eq!(world.pass().await, [STATUS]);
-    assert_eq!(world.condition("DependenciesReady"), "True/Answering");
-    // Which is too old a minute later.
-    let kafka = world
-        .context
-        .kafka
-        .get(&world.brokers.bootstrap_servers())
-        .unwrap();
-    kafka.forget("items");
-    assert_eq!(world.pass().await, [STATUS]);
-    assert_eq!(world.condition("DependenciesReady"), "False/KafkaRefused");
-    assert_eq!(world.condition("Ready"), "True/Running");
-    assert_eq!(world.condition("Degraded"), "False/AsExpected");
-    assert_eq!(world.api.events(), ["KafkaRefused"]);
-}
-
-#[tokio::test]
-async fn nothing_is_refused_for_a_schema_that_was_true_a_moment_ago() {
-    let world = World::new().await;
-    world.register(&["price"]);
-    world.pass().await;
-    world.declare("/spec/filter", "stock > 0".into());
-    world.pass().await;
-    assert_eq!(world.condition("DependenciesReady"), "False/FieldMissing");
-    world.register(&["price", "stock"]);
-    world.declare("/spec/filter", "stock > 1".into());
-    world.pass().await;
-    assert_eq!(world.condition("DependenciesReady"), "True/Answering");
-}
-
-#[tokio::test]
 async fn suspended_workers_end_although_nothing_else_works_and_come_back_as_no_drift() {
     let world = World::running().await;
     world.declare("/spec/filter", "price <=".into());
@@ -445,78 +383,6 @@ async fn a_suspended_resource_that_has_no_workers_gets_none() {
     assert!(world.pass().await.is_empty());
     // As many as the spec allows, as long as Kafka has not been asked.
     assert_eq!(world.status().max_replicas, Some(3));
-}
-
-#[tokio::test]
-async fn a_rollout_without_progress_is_told_with_the_reason_of_its_pod() {
-    let world = World::running().await;
-    world.declare("/spec/commitInterval", "200ms".into());
-    world.pass().await;
-    world.workers_are(1, 0, "ProgressDeadlineExceeded");
-    crashing(&world);
-    assert!(world.pass().await.contains(&STATUS.to_owned()));
-    assert_eq!(world.condition("Degraded"), "True/RolloutStalled");
-    assert_eq!(world.condition("Ready"), "False/RolloutStalled");
-    assert!(
-        world
-            .message("Degraded")
-            .contains("ends with exit code 1 (Error)"),
-        "{}",
-        world.message("Degraded")
-    );
-    // It is looked at again and again, and said once.
-    let again = world.pass().await;
-    assert!(again.iter().all(|request| request == "GET pods"), "{again:?}");
-}
-
-#[tokio::test]
-async fn with_auto_rollback_the_last_good_workers_come_back_until_the_next_edit() {
-    let world = World::running().await;
-    let good = world.revision();
-    world.declare("/spec/rollout", json!({ "autoRollback": true }));
-    world.declare("/spec/commitInterval", "200ms".into());
-    world.pass().await;
-    let bad = world.revision();
-    world.workers_are(1, 0, "ProgressDeadlineExceeded");
-    crashing(&world);
-    assert!(world.pass().await.contains(&APPLY.to_owned()));
-    assert_eq!(world.revision(), good);
-    assert_eq!(world.condition("Degraded"), "True/RolledBack");
-    assert!(
-        world.message("Ready").contains("ends with exit code 1"),
-        "{}",
-        world.message("Ready")
-    );
-
-    world.workers_are(1, 1, "NewReplicaSetAvailable");
-    world.pass().await;
-    world.pass().await;
-    assert!(world.pass().await.is_empty());
-    assert_eq!(world.revision(), good);
-    assert_eq!(world.condition("Ready"), "False/RolledBack");
-    assert_eq!(world.condition("Progressing"), "False/Settled");
-    assert_eq!(world.status().last_good_revision, Some(good.clone()));
-    assert_eq!(world.config_maps(), [good]);
-    assert!(world.api.events().contains(&"RolledBack".to_owned()));
-
-    world.declare("/spec/commitInterval", "300ms".into());
-    world.pass().await;
-    assert!(world.revision() != bad && world.condition("Degraded") == "False/AsExpected");
-}
-
-/// A pod of the current revision that ends again and again.
-fn crashing(world: &World) {
-    let pod = json!({
-        "metadata": { "name": "total-sum-x", "annotations": { "naru.dev/revision": world.revision() } },
-        "status": { "containerStatuses": [{
-            "name": "sum", "ready": false, "restartCount": 3, "image": "i", "imageID": "",
-            "lastState": { "terminated": { "exitCode": 1, "reason": "Error" } },
-        }] },
-    });
-    let pods = json!({ "metadata": {}, "items": [pod] });
-    world
-        .api
-        .world(|world| world.objects.insert(PODS.to_owned(), pods));
 }
 
 #[tokio::test]

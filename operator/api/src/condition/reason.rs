@@ -53,6 +53,8 @@ reasons! {
     TOPIC_MISSING = "TopicMissing";
     /// A topic has fewer partitions than are needed, and cannot be given more.
     TOPIC_TOO_SMALL = "TopicTooSmall";
+    /// A topic that was there loses records which the workers need.
+    TOPIC_MISCONFIGURED = "TopicMisconfigured";
     /// The schema registry does not answer.
     REGISTRY_UNREACHABLE = "RegistryUnreachable";
     /// The schema registry answers, and refused what it was asked for.

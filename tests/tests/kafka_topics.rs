@@ -1,4 +1,4 @@
-//! The deletion of topics and consumer groups against the real Kafka.
+//! What becomes of topics and consumer groups in the real Kafka: refused, left alone, deleted.
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
@@ -12,6 +12,8 @@ use naru_operator::{
 use naru_tests::loopback::{Kafka, eventually};
 use rdkafka::{
     ClientConfig, Offset, TopicPartitionList,
+    admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier},
+    client::DefaultClientContext,
     consumer::{BaseConsumer, CommitMode, Consumer},
 };
 
@@ -110,4 +112,40 @@ async fn a_group_with_members_is_not_deleted() {
         text.contains("refused to delete consumer group \"group\""),
         "{text}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_loses_what_workers_need_is_refused_until_it_is_set_right() {
+    let kafka = tokio::task::spawn_blocking(Kafka::start).await.unwrap();
+    let cluster = Clusters::default().get(kafka.address()).unwrap();
+    let (owner, mut created) = (ConfigMap::default(), Vec::new());
+    // As somebody makes it who knows nothing of naru: with the brokers' defaults.
+    cluster
+        .ensure_for(&owner, &topic("totals"), Freshness::Now, &mut created)
+        .await
+        .unwrap();
+    let compacted = TopicSpec {
+        config: BTreeMap::from([("cleanup.policy", "compact"), ("segment.ms", "600000")]),
+        ..topic("totals")
+    };
+    let refused = cluster.ensure_for(&owner, &compacted, Freshness::Known, &mut created);
+    assert_eq!(
+        refused.await.unwrap_err().to_string(),
+        "topic \"totals\" has cleanup.policy=delete, with which it loses what the workers need: set it to compact"
+    );
+
+    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
+        .set("bootstrap.servers", kafka.address())
+        .create()
+        .unwrap();
+    let set = AlterConfig::new(ResourceSpecifier::Topic("totals")).set("cleanup.policy", "compact");
+    let answers = admin.alter_configs([&set], &AdminOptions::new()).await.unwrap();
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+    let end = std::time::Instant::now() + WITHIN;
+    while let Err(error) = cluster
+        .ensure_for(&owner, &compacted, Freshness::Known, &mut created)
+        .await
+    {
+        assert!(std::time::Instant::now() < end, "{error}");
+    }
 }
