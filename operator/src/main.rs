@@ -11,10 +11,6 @@ use naru_operator::{
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// Gives back what a burst of work took. The C library's keeps most of it, in pieces between what lives on.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 // Not one thread for each core of the node: the work is waiting.
 #[tokio::main(worker_threads = 2)]
 async fn main() -> ExitCode {

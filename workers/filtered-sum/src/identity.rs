@@ -6,8 +6,11 @@
 use naru_contract::FilteredSumWorker;
 use serde::{Deserialize, Serialize};
 
-/// Name of the header, whose value is an [`Identity`] in JSON.
+/// Name of the header, whose value is `v1 ` and an [`Identity`] in JSON.
 pub const HEADER: &str = "sum";
+/// Version of what follows, and more: Kafka Connect takes a header that begins as JSON for a map without a schema, which
+/// sinks refuse. So it is a text to it.
+const VERSION: &str = "v1 ";
 
 /// Two sums with the same identity come to the same totals.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
@@ -32,11 +35,12 @@ impl Identity {
     }
 
     pub fn to_header(&self) -> Vec<u8> {
-        serde_json::to_vec(self).expect("texts can always be written as JSON")
+        let json = serde_json::to_string(self).expect("texts can always be written as JSON");
+        format!("{VERSION}{json}").into_bytes()
     }
 
     pub fn parse(header: &[u8]) -> Option<Self> {
-        serde_json::from_slice(header).ok()
+        serde_json::from_slice(header.strip_prefix(VERSION.as_bytes())?).ok()
     }
 
     /// What is found that is not as in `expected`, as a clause.
@@ -89,7 +93,20 @@ mod tests {
     fn what_was_written_is_read_and_other_bytes_are_no_identity() {
         let written = identity("a", Some("price <= 5"));
         assert_eq!(Identity::parse(&written.to_header()), Some(written));
-        assert_eq!(Identity::parse(b"a"), None);
+        for other in [&b"a"[..], b"v1 a", b"{}"] {
+            assert_eq!(Identity::parse(other), None);
+        }
+    }
+
+    #[test]
+    fn the_header_is_a_text_to_kafka_connect() {
+        let header = identity("a", None).to_header();
+        // Not a number, a time, a list, a map, a quoted text, `true`, `false` or `null`.
+        assert!(
+            header.starts_with(b"v1 {"),
+            "{}",
+            String::from_utf8_lossy(&header)
+        );
     }
 
     #[test]
