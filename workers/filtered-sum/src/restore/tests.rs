@@ -30,7 +30,7 @@ fn identity(group: &str, filter: &str) -> Identity {
     let header = format!(
         r#"{{"group": "{group}", "inputTopic": "items", "filter": "{filter}", "field": "price", "groupBy": []}}"#
     );
-    Identity::parse(header.as_bytes()).unwrap()
+    serde_json::from_str(&header).unwrap()
 }
 
 fn ours() -> Identity {
