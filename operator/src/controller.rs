@@ -170,7 +170,8 @@ pub fn of<K: Kind>(client: &Client, settings: &Settings) -> Controller<Guarded<K
         .predicate_filter(
             predicates::generation
                 .combine(predicates::finalizers)
-                .combine(predicates::annotations),
+                .combine(predicates::annotations)
+                .combine(predicates::labels),
             PredicateConfig::default(),
         );
     Controller::for_stream(edits, reader).with_config(Config::default().concurrency(CONCURRENCY))

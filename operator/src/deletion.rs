@@ -100,7 +100,8 @@ where
         let waited = deleted.and_then(|deleted| Timestamp::now().duration_since(deleted).try_into().ok());
         let (key, version) = (report::key(kind, object), report::version(object));
         let tried = context.failures.failing_for(&key, &version, Instant::now());
-        if !is_forced(object) && !out_of_patience(waited, tried) {
+        let is_patient = matches!(error, Error::Busy { .. }) || !out_of_patience(waited, tried);
+        if is_patient && !is_forced(object) {
             return Ok(Ending::Waits(error));
         }
         leave_behind(context, kind, object, &left, &error).await;

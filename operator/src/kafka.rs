@@ -30,6 +30,8 @@ use crate::{
 
 /// Deadline of one request.
 const DEADLINE: Duration = Duration::from_secs(5);
+/// How long a topic that was asked for without an answer may take to show.
+const LOST: Duration = Duration::from_secs(60);
 
 /// Why Kafka did not do what it was asked for.
 #[derive(Debug, Snafu)]
@@ -137,6 +139,23 @@ impl Clusters {
     }
 }
 
+/// For whom a topic was created.
+#[derive(Debug)]
+struct Made {
+    /// Uid of the resource.
+    owner: String,
+    /// When it was asked for, where nobody has answered.
+    unanswered: Option<Instant>,
+}
+
+impl Made {
+    /// What nobody has answered is done within a minute, or never: later on it may be somebody else's.
+    fn is_of(&self, owner: &str, now: Instant) -> bool {
+        let is_recent = |asked| now.saturating_duration_since(asked) < LOST;
+        self.owner == owner && self.unanswered.is_none_or(is_recent)
+    }
+}
+
 /// A Kafka cluster.
 pub struct Cluster {
     bootstrap_servers: String,
@@ -150,7 +169,7 @@ pub struct Cluster {
     fence: Fence,
     /// For which resource, by its uid, a topic was created, or may have been: the answer was lost. A pass may see the
     /// resource as it was before that was written down.
-    created: Mutex<HashMap<String, String>>,
+    created: Mutex<HashMap<String, Made>>,
 }
 
 impl Cluster {
@@ -225,9 +244,11 @@ impl Cluster {
         }
         match found {
             None => {
+                self.checked().remove(&topic.name);
                 if !self.create(topic, owner).await? {
                     // Another pass, or a person, was faster, perhaps with other partitions.
                     let partitions = self.partitions(&topic.name, Freshness::Now).await?;
+                    self.check_config(topic).await?;
                     return Ok(partitions.unwrap_or(topic.partitions));
                 }
             }
@@ -255,17 +276,34 @@ impl Cluster {
             new = new.set(key, value);
         }
         let (turn, options) = self.change().await?;
+        let now = Instant::now();
         // Before it is asked for: an answer may be lost, and the topic is there nevertheless.
-        self.created().insert(topic.name.clone(), owner.to_owned());
+        let asked = Made {
+            owner: owner.to_owned(),
+            unanswered: Some(now),
+        };
+        let before = self.created().insert(topic.name.clone(), asked);
         let answers = self.ask(turn, self.admin.create_topics([&new], &options));
         let made = self.check(&answers.await?, || format!("create topic {:?}", topic.name));
-        if !matches!(made, Ok(true)) {
-            self.created().remove(&topic.name);
+        let mut created = self.created();
+        if matches!(made, Ok(true)) {
+            let owner = owner.to_owned();
+            let made = Made {
+                owner,
+                unanswered: None,
+            };
+            created.insert(topic.name.clone(), made);
+        } else if let Some(before) = before {
+            // Perhaps the one that was asked for a moment ago, without an answer.
+            created.insert(topic.name.clone(), before);
+        } else {
+            created.remove(&topic.name);
         }
+        drop(created);
         made
     }
 
-    fn created(&self) -> MutexGuard<'_, HashMap<String, String>> {
+    fn created(&self) -> MutexGuard<'_, HashMap<String, Made>> {
         // A panic elsewhere cannot leave a half-made entry behind.
         self.created.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -301,7 +339,10 @@ impl Cluster {
     ) -> Result<i32, Error> {
         let owner = owner.meta().uid.clone().unwrap_or_default();
         let partitions = self.ensure(topic, &owner, freshness).await?;
-        let ours = self.created().get(&topic.name) == Some(&owner);
+        let ours = self
+            .created()
+            .get(&topic.name)
+            .is_some_and(|made| made.is_of(&owner, Instant::now()));
         if ours && !created.contains(&topic.name) {
             created.push(topic.name.clone());
         }

@@ -29,6 +29,7 @@ pub mod leader;
 pub mod logs;
 pub mod metrics;
 pub mod names;
+mod native;
 pub mod registry;
 pub mod run;
 pub mod scrape_job;

@@ -8,12 +8,33 @@ use naru_operator::{
     logs, run,
     settings::Settings,
 };
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    runtime::Builder,
+    signal::unix::{SignalKind, signal},
+};
 use tokio_util::sync::CancellationToken;
 
-// Not one thread for each core of the node: the work is waiting.
-#[tokio::main(worker_threads = 2)]
-async fn main() -> ExitCode {
+/// Threads that run tasks. Not one for each core of the node: the work is waiting.
+const WORKERS: usize = 2;
+/// Threads in which to wait for clients that block.
+const BLOCKING: usize = 16;
+
+fn main() -> ExitCode {
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .max_blocking_threads(BLOCKING)
+        .enable_all()
+        .build();
+    match runtime {
+        Ok(runtime) => runtime.block_on(operate()),
+        Err(error) => {
+            eprintln!("failed to start threads: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn operate() -> ExitCode {
     // One TLS provider for all clients. A second installation is refused, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     // A program of its own, in an image that has no other.

@@ -79,6 +79,8 @@ impl Targets {
             let declared = Target {
                 generation: target.generation,
                 conditions: target.conditions,
+                // Workers end whatever the rest of the spec says, and do not come back before it is accepted.
+                suspended: target.suspended || declared.suspended,
                 ..declared
             };
             accepted.insert(declared.key(), declared.clone());

@@ -9,7 +9,6 @@
 //! One client asks for all groups of a Kafka cluster: each has several threads and wakes up all the time. Of a group that
 //! has nothing to do only the end of its topic is asked for, until that grows.
 
-mod committed;
 mod reader;
 
 use std::{

@@ -17,7 +17,7 @@ use kube::{
 };
 use naru_api::condition::reason;
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{
@@ -97,11 +97,23 @@ where
     }
     match decide(wanted, live.as_ref()) {
         Decision::Nothing => {}
-        Decision::Apply if live.is_some() => _ = patch(context, &namespace, wanted).await?,
+        Decision::Apply if live.is_some() => {
+            if let (true, Some(replicas)) = (live.as_ref().is_some_and(is_begun), first) {
+                hand_over(context, &namespace, wanted, replicas).await?;
+            }
+            patch(context, &namespace, wanted).await?;
+        }
         Decision::Apply => make(context, owner, wanted, first).await?,
         Decision::Repair(fields) => return repair(context, owner, wanted, &fields).await,
     }
     Ok(Settled::Yes)
+}
+
+/// Whether a pass that made it has ended half-way.
+fn is_begun<C: Child>(live: &C) -> bool {
+    live.annotations()
+        .get(drift::APPLIED)
+        .is_some_and(|applied| applied == BEGUN)
 }
 
 /// Makes a child that is not there, and tells so if somebody else has deleted it.
@@ -163,26 +175,43 @@ where
     Ok(Settled::Yes)
 }
 
-/// Makes a child with its first replicas, and hands those over to the autoscaler's field manager: so they stay when the
-/// apply that follows leaves them out.
+/// Makes a child with its first replicas, which are then handed over.
 async fn begin<C: Child>(context: &Context, namespace: &str, wanted: &C, replicas: i32) -> Result<(), Error> {
-    let (api, name) = (api::<C>(context, namespace), wanted.name_any());
     let mut first = serde_json::to_value(wanted).expect("Kubernetes objects have text as keys");
-    // If it ends here, the next pass goes on with the apply.
+    // If it ends here, the next pass goes on.
     first["metadata"]["annotations"][drift::APPLIED] = BEGUN.into();
     first["spec"]["replicas"] = replicas.into();
+    apply_as(context, namespace, wanted, FIELD_MANAGER, first).await?;
+    hand_over(context, namespace, wanted, replicas).await
+}
+
+/// Makes the first replicas the autoscaler's: so they stay when the apply that follows leaves them out.
+async fn hand_over<C: Child>(
+    context: &Context,
+    namespace: &str,
+    wanted: &C,
+    replicas: i32,
+) -> Result<(), Error> {
     let theirs = json!({
-        "apiVersion": C::api_version(&()), "kind": C::kind(&()), "metadata": { "name": name },
+        "apiVersion": C::api_version(&()), "kind": C::kind(&()), "metadata": { "name": wanted.name_any() },
         "spec": { "replicas": replicas },
     });
-    for (manager, part) in [(FIELD_MANAGER, first), (AUTOSCALER, theirs)] {
-        let (parameters, part) = (PatchParams::apply(manager).force(), Patch::Apply(part));
-        within(api.patch(&name, &parameters, &part), || {
-            format!("make {} {name:?}", C::kind(&()))
-        })
-        .await?;
-    }
-    Ok(())
+    apply_as(context, namespace, wanted, AUTOSCALER, theirs).await
+}
+
+async fn apply_as<C: Child>(
+    context: &Context,
+    namespace: &str,
+    wanted: &C,
+    manager: &str,
+    part: Value,
+) -> Result<(), Error> {
+    let (api, name) = (api::<C>(context, namespace), wanted.name_any());
+    let (parameters, part) = (PatchParams::apply(manager).force(), Patch::Apply(part));
+    let applied = within(api.patch(&name, &parameters, &part), || {
+        format!("make {} {name:?}", C::kind(&()))
+    });
+    applied.await.map(drop)
 }
 
 async fn patch<C: Child>(context: &Context, namespace: &str, wanted: &C) -> Result<C, Error> {

@@ -141,6 +141,10 @@ where
     pub fn put(&self, began: Began, answer: &K) {
         let mut state = self.state();
         if !state.gone_since(began, &place(answer)) {
+            // A list under way may have passed its place already.
+            if let Some(named) = &mut state.named {
+                named.insert(place(answer));
+            }
             state.insert(answer);
         }
     }

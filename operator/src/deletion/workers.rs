@@ -91,9 +91,10 @@ where
         kafka.delete_group(&outside.group).await?;
         kafka.delete_topics(&outside.topics).await
     };
-    deleted
-        .await
-        .map_err(|error| waits(Error::from(error).sentence()))?;
+    deleted.await.map_err(|error| match Error::from(error) {
+        busy @ Error::Busy { .. } => busy,
+        error => waits(error.sentence()),
+    })?;
     tracing::info!(
         group = outside.group,
         topics = ?outside.topics,

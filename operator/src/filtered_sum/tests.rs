@@ -70,6 +70,8 @@ impl World {
             &registry,
         ]);
         let (context, server) = Context::test(settings);
+        let kafka = context.kafka.get(&brokers.bootstrap_servers()).unwrap();
+        kafka.trust(&["totals"]);
         let api = Memory::serve(server);
         let sum = json!({
             "apiVersion": "naru.dev/v1alpha1", "kind": "FilteredSum",

@@ -101,9 +101,12 @@ impl Services {
         let registry_url = format!("http://{}", listener.local_addr().unwrap());
         let registry = Router::new().route("/subjects", get(async || "[]"));
         runtime.spawn(async move { axum::serve(listener, registry).await });
+        let kafka = Arc::<kafka::Clusters>::default();
+        let names: Vec<_> = topics.iter().map(|(topic, _)| *topic).collect();
+        kafka.get(&brokers.bootstrap_servers()).unwrap().trust(&names);
         Self {
             brokers,
-            kafka: Arc::default(),
+            kafka,
             registry_url,
             _runtime: runtime,
         }

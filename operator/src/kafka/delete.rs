@@ -18,6 +18,7 @@ impl Cluster {
         for topic in topics {
             self.topics.forget(topic);
             self.created().remove(topic);
+            self.checked().remove(topic);
         }
         self.deleted(&answers, "topic", RDKafkaErrorCode::UnknownTopicOrPartition)
     }

@@ -13,7 +13,7 @@ use crate::{
     controller::{self, Context, live::Bells},
     filtered_sum,
     leader::Ended,
-    scrape_job,
+    native, scrape_job,
     sink_connector::{self, watch},
     targets::Targets,
 };
@@ -21,6 +21,9 @@ use crate::{
 /// How long, after `stop`, what is under way has to end. A pass takes milliseconds unless it waits for something
 /// silent, and then the next leader may as well begin it anew.
 const DRAIN: Duration = Duration::from_secs(3);
+
+/// Time between two looks for memory that nobody uses any more. One takes a few milliseconds.
+const TIDY: Duration = Duration::from_secs(15);
 
 /// SinkConnectors that can be waiting to be woken. More are woken a few seconds later.
 const WAKINGS: usize = 1024;
@@ -46,10 +49,11 @@ pub(super) async fn work(context: Arc<Context>, gates: Arc<Gates>, stop: Cancell
         controller::open_when_listed(filtered_sums.store(), Arc::clone(&gates), filtered_sum::KIND),
         controller::open_when_listed(sink_connectors.store(), Arc::clone(&gates), sink_connector::KIND),
     );
-    let known = futures::future::join3(
+    let known = futures::future::join4(
         stop.run_until_cancelled(listed),
         connectors,
         controller::follow(&context, &bells, &stop).boxed(),
+        stop.run_until_cancelled(tidy()),
     );
     let mut work = Box::pin(futures::future::join5(
         known,
@@ -84,6 +88,14 @@ pub(super) async fn work(context: Arc<Context>, gates: Arc<Gates>, stop: Cancell
             // fenced by the API server's versions, or the same whoever does it.
             if context.connects.are_changing() { Ended::Loosely } else { Ended::Wholly }
         }
+    }
+}
+
+/// Gives back what bursts of work have left behind.
+async fn tidy() {
+    loop {
+        tokio::time::sleep(TIDY).await;
+        native::give_back();
     }
 }
 

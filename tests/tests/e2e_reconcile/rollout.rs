@@ -29,19 +29,19 @@ async fn a_rollout_without_progress_says_why_and_gives_way_to_the_last_good_revi
         let image = std::env::var("NARU_SITE_IMAGE").expect("run this test with `make e2e`");
         let (_, site, yaml) = Pipeline::in_namespace(&namespace, &image);
         let job = yaml.split("\n---\n").next().unwrap();
-        let job = |agent: &str, auto_rollback: bool| {
-            let rollout = format!("rollout: {{progressDeadline: 10s, autoRollback: {auto_rollback}}}");
+        let job = |agent: &str, deadline: &str, auto_rollback: bool| {
+            let rollout = format!("rollout: {{progressDeadline: {deadline}, autoRollback: {auto_rollback}}}");
             let job = job.replace("joongna example", agent);
             format!("{}\n  {rollout}\n", job.trim_end())
         };
         let jobs = Api::<ScrapeJob>::namespaced(client.clone(), &namespace);
         apply(&namespace, &site).await.unwrap();
-        apply(&namespace, &job("first", false)).await.unwrap();
+        apply(&namespace, &job("first", "10s", false)).await.unwrap();
         says(&jobs, "joongna", SOON, holds("Ready", "Running")).await;
 
         // No node has room for the new pods.
         apply(&namespace, FULL).await.unwrap();
-        apply(&namespace, &job("second", false)).await.unwrap();
+        apply(&namespace, &job("second", "10s", false)).await.unwrap();
         let edited = Instant::now();
         let stalled = holds("Degraded", "RolloutStalled").saying("a pod cannot be scheduled");
         let stalled = says(&jobs, "joongna", SOON, stalled).await;
@@ -66,7 +66,7 @@ async fn a_rollout_without_progress_says_why_and_gives_way_to_the_last_good_revi
 
         // The same where it may give way: the last good one is declared again, and comes up once there is room.
         apply(&namespace, FULL).await.unwrap();
-        apply(&namespace, &job("third", true)).await.unwrap();
+        apply(&namespace, &job("third", "10s", true)).await.unwrap();
         let edited = Instant::now();
         let back = holds("Degraded", "RolledBack").saying("a pod cannot be scheduled");
         says(&jobs, "joongna", SOON, back).await;
@@ -83,7 +83,7 @@ async fn a_rollout_without_progress_says_why_and_gives_way_to_the_last_good_revi
         told(&client, (&namespace, "joongna"), SOON, "RolledBack", &[]).await;
 
         // Until it is edited.
-        apply(&namespace, &job("fourth", true)).await.unwrap();
+        apply(&namespace, &job("fourth", "2m", true)).await.unwrap();
         says(&jobs, "joongna", SOON, holds("Ready", "Running")).await;
         says(&jobs, "joongna", SOON, fails("Degraded", "AsExpected")).await;
         assert_ne!(revisions(&client, &namespace).await.unwrap(), good);

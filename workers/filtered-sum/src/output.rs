@@ -221,6 +221,9 @@ fn header<'a>(message: &'a BorrowedMessage<'_>) -> Option<&'a [u8]> {
 /// Follows the whole output topic for the overall total.
 pub struct Tail {
     reader: Reader,
+    ours: Identity,
+    /// That totals of another sum were found, as a sentence. They are not added to ours.
+    other: Option<String>,
     overall: Overall,
     /// Partitions that were not read to their end yet.
     unread: BTreeSet<i32>,
@@ -234,7 +237,7 @@ impl Tail {
     /// Longest time that [`Self::follow`] takes in what is there, so that the input does not wait.
     const BURST: Duration = Duration::from_millis(200);
 
-    pub fn open(output: &Output) -> Result<Self, Error> {
+    pub fn open(output: &Output, ours: &Identity) -> Result<Self, Error> {
         let mut partition_count = 0;
         let reader = Reader::open(output, |count| {
             partition_count = count;
@@ -242,6 +245,8 @@ impl Tail {
         })?;
         Ok(Self {
             reader,
+            ours: ours.clone(),
+            other: None,
             overall: Overall::default(),
             unread: (0..partition_count).collect(),
             partition_count,
@@ -250,18 +255,30 @@ impl Tail {
     }
 
     /// Takes in what has arrived, without waiting for more. The overall total, once every partition was read to its
-    /// end: before that it would be less than what an earlier owner has written.
+    /// end: before that it would be less than what an earlier owner has written. None as well once [`Self::other`] says
+    /// that there is another sum.
     pub fn follow(&mut self) -> Result<Option<&Overall>, Error> {
         if self.looked.elapsed() > Self::LOOK {
             self.looked = Instant::now();
             let output = &self.reader.output;
             if topic::partition_count(&self.reader.consumer, &output.topic)? != self.partition_count {
-                *self = Self::open(&output.clone())?;
+                *self = Self::open(&output.clone(), &self.ours.clone())?;
             }
         }
         let started = Instant::now();
         while started.elapsed() < Self::BURST {
             match self.reader.poll(Duration::ZERO)? {
+                Read::Total {
+                    identity: Some(found),
+                    partition,
+                    ..
+                } if *found != self.ours => {
+                    let differences = found.differences(&self.ours);
+                    self.other = Some(format!(
+                        "partition {partition} of the output topic has totals of another sum, so that there is no overall \
+                         total: {differences}; give one of the two another output topic"
+                    ));
+                }
                 Read::Total { total, .. } => self.overall.observe(total),
                 Read::End { partition } => {
                     self.unread.remove(&partition);
@@ -269,7 +286,12 @@ impl Tail {
                 Read::Nothing => break,
             }
         }
-        Ok(self.unread.is_empty().then_some(&self.overall))
+        Ok((self.unread.is_empty() && self.other.is_none()).then_some(&self.overall))
+    }
+
+    /// What is wrong with the output topic, if another sum writes to it too.
+    pub fn other(&self) -> Option<&str> {
+        self.other.as_deref()
     }
 
     /// An overall total has been written: it need not come back before the next one is written.

@@ -193,7 +193,7 @@ impl<'a> Worker<'a> {
         }
         self.owned.get_or_insert_default();
         if assigned.iter().any(|one| one.partition == 0) {
-            self.tail = Some(Tail::open(&self.output)?);
+            self.tail = Some(Tail::open(&self.output, &self.identity)?);
         }
         if !assigned.is_empty() {
             self.metrics
@@ -330,8 +330,10 @@ impl<'a> Worker<'a> {
             Partition::Stopped(reason) => Some(format!("somebody to help: {reason}")),
             Partition::Active(_) => None,
         });
+        let other = self.tail.as_ref().and_then(Tail::other);
         match stopped
             .chain(self.schemas.awaited())
+            .chain(other.map(|reason| format!("somebody to help: {reason}")))
             .collect::<Vec<_>>()
             .as_slice()
         {

@@ -17,8 +17,9 @@ use snafu::ResultExt;
 
 use super::{
     AskSnafu, ClientSnafu, Error, NoAnswerSnafu, NoTopicSnafu, Quiet, SilentSnafu, TooSlowSnafu,
-    client_config, committed::committed, drain, is_unknown, left,
+    client_config, drain, is_unknown, left,
 };
+use crate::native::committed;
 
 /// How long an answer to where a topic ends serves all who ask: groups that read the same topic are looked at together.
 const RECENT: Duration = Duration::from_secs(1);
@@ -136,7 +137,24 @@ impl Reader {
             topic,
             bootstrap_servers,
         };
-        committed(self.consumer.client(), group, topic, partitions, timeout).context(ask)
+        let deadline = Instant::now() + timeout;
+        let committed = |consumer: &BaseConsumer<Quiet>| {
+            committed(consumer.client(), group, topic, partitions, left(deadline))
+        };
+        match committed(&self.consumer) {
+            // A client remembers the coordinator of a group for as long as it is asked about it, and does not learn that
+            // it is another one now.
+            Err(KafkaError::OffsetFetch(
+                RDKafkaErrorCode::NotCoordinator | RDKafkaErrorCode::CoordinatorNotAvailable,
+            )) => {
+                let mut config = client_config(bootstrap_servers);
+                config.set("group.id", "naru-operator");
+                let other = config.create_with_context(Quiet);
+                committed(&other.context(ClientSnafu { bootstrap_servers })?)
+            }
+            answer => answer,
+        }
+        .context(ask)
     }
 
     /// `Offset::Beginning`: the start of each partition's log. `Offset::End`: its last stable offset, the isolation

@@ -66,6 +66,8 @@ impl World {
             &registry,
         ]);
         let (context, server) = Context::test(settings);
+        let kafka = context.kafka.get(&brokers.bootstrap_servers()).unwrap();
+        kafka.trust(&["naru.shop.joongna.frontier", "naru.shop.joongna.head"]);
         let api = Memory::serve(server);
         let mut job = serde_json::to_value(job(|yaml| yaml)).unwrap();
         job["metadata"]["generation"] = 1.into();

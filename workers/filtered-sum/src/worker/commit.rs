@@ -95,13 +95,19 @@ impl<'a> Worker<'a> {
     /// The overall totals that are to be written, if they are ours to write.
     fn overall(&mut self) -> Result<Vec<Total>, Error> {
         let is_ours = self.active().any(|(partition, _)| partition == 0);
-        match &mut self.tail {
-            Some(tail) if is_ours => match tail.follow()? {
-                Some(overall) => overall.changes().context(OverallSnafu),
-                None => Ok(Vec::new()),
-            },
-            _ => Ok(Vec::new()),
+        let Some(tail) = self.tail.as_mut().filter(|_| is_ours) else {
+            return Ok(Vec::new());
+        };
+        let was_alone = tail.other().is_none();
+        let changes = match tail.follow()? {
+            Some(overall) => overall.changes().context(OverallSnafu)?,
+            None => Vec::new(),
+        };
+        if was_alone && let Some(other) = tail.other() {
+            warn!(other, "no overall total is written");
+            self.report();
         }
+        Ok(changes)
     }
 
     pub(super) fn active(&self) -> impl Iterator<Item = (i32, &PartitionTotals)> {

@@ -2,13 +2,12 @@
 //!
 //! librdkafka can ask for the offsets of other groups (its admin request ListConsumerGroupOffsets), of which the Rust
 //! client knows nothing. Otherwise a client with this group's name would have to be made for each group, and a client
-//! has several threads: this is why there is `unsafe` here, and only here.
-#![allow(unsafe_code, reason = "the Rust client lacks ListConsumerGroupOffsets")]
+//! has several threads.
 
 use std::{
     collections::BTreeMap,
     ffi::{CString, c_int},
-    ptr, slice,
+    ptr,
     time::Duration,
 };
 
@@ -31,7 +30,7 @@ use rdkafka::{
 
 /// The offsets that the group has committed, by partition; those in a transaction that is still open do not count.
 /// A partition without one is missing.
-pub(super) fn committed<C: ClientContext>(
+pub(crate) fn committed<C: ClientContext>(
     client: &Client<C>,
     group: &str,
     topic: &str,
@@ -43,7 +42,7 @@ pub(super) fn committed<C: ClientContext>(
     let client = client.native_ptr();
     // SAFETY: `client` outlives this call, since it is borrowed. Each `_new` returns an object that is ours, or null,
     // which `Owned` refuses; each is freed once, by its own function, after the last use. The list and the strings are
-    // copied by those who get them. The queue is ours alone, and so the only event on it is the answer.
+    // copied by those who get them. The queue is ours alone, and so the only event on it is the answer, which holds its elements as long as it lives.
     unsafe {
         let list = Owned::of(
             rd_kafka_topic_partition_list_new(c_int::try_from(partitions.len()).unwrap_or(0)),
@@ -97,11 +96,18 @@ pub(super) fn committed<C: ClientContext>(
             return Ok(BTreeMap::new());
         }
         let mut committed = BTreeMap::new();
-        for element in slice::from_raw_parts(elements, count) {
-            check(element.err)?;
+        for index in 0..count {
+            let element = elements.add(index);
+            // As a number: the broker may answer with a code that this librdkafka has no name for.
+            let code = (&raw const (*element).err).cast::<c_int>().read();
+            if code != 0 {
+                let code = rd_kafka_resp_err_t::try_from(code)
+                    .unwrap_or(rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_UNKNOWN);
+                check(code)?;
+            }
             // Below 0: the group has committed nothing.
-            if element.offset >= 0 {
-                committed.insert(element.partition, element.offset);
+            if (*element).offset >= 0 {
+                committed.insert((*element).partition, (*element).offset);
             }
         }
         Ok(committed)
