@@ -63,6 +63,13 @@ async fn a_rollout_without_progress_says_why_and_gives_way_to_the_last_good_revi
         says(&jobs, "joongna", SOON, holds("Ready", "Running")).await;
         says(&jobs, "joongna", SOON, fails("Degraded", "AsExpected")).await;
         let good = revisions(&client, &namespace).await.unwrap();
+        // Workers that have only just become ready are no proof.
+        eventually("the revision has proved itself", SOON, || async {
+            let job = jobs.get("joongna").await.map_err(|error| error.to_string())?;
+            let proved = job.status.and_then(|status| status.last_good_revision);
+            ensure(good[0] == proved, || format!("{proved:?}, expected {good:?}"))
+        })
+        .await;
 
         // The same where it may give way: the last good one is declared again, and comes up once there is room.
         apply(&namespace, FULL).await.unwrap();
