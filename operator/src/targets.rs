@@ -199,6 +199,12 @@ mod tests {
 
     /// The targets of a FilteredSum that is edited: at each edit, the most replicas and whether the spec is refused.
     fn targets(edits: &[&dyn Fn(&mut Value)]) -> Vec<Option<(i32, bool)>> {
+        let targets = listed(edits).into_iter();
+        let told = |target: Target| (target.policy.max_replicas, target.refused);
+        targets.map(|target| target.map(told)).collect()
+    }
+
+    fn listed(edits: &[&dyn Fn(&mut Value)]) -> Vec<Option<Target>> {
         let mut sum = json!({
             "apiVersion": "naru.dev/v1alpha1", "kind": "FilteredSum",
             "metadata": { "name": "total", "namespace": "shop", "generation": 2, "uid": "1" },
@@ -224,7 +230,7 @@ mod tests {
             ))));
             let target = targets.list().pop()?;
             assert_eq!(target.generation, sum["metadata"]["generation"].as_i64());
-            Some((target.policy.max_replicas, target.refused))
+            Some(target)
         });
         edits.collect()
     }
@@ -261,6 +267,23 @@ mod tests {
         );
         let deleted = |sum: &mut Value| sum["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
         assert_eq!(targets(&[&|_| {}, &deleted]).pop(), Some(None));
+    }
+
+    #[test]
+    fn what_is_suspended_is_not_scaled_before_a_spec_without_that_is_accepted() {
+        let accepted = |sum: &mut Value| judge(sum, "True");
+        let refused = |sum: &mut Value| judge(sum, "False");
+        let suspend = |sum: &mut Value| {
+            edit(sum);
+            sum["spec"]["suspend"] = true.into();
+        };
+        let resume = |sum: &mut Value| sum["spec"]["suspend"] = false.into();
+        let found = listed(&[&|_| {}, &suspend, &refused, &resume, &accepted]);
+        let suspended: Vec<_> = found
+            .into_iter()
+            .map(|target| target.unwrap().suspended)
+            .collect();
+        assert_eq!(suspended, [false, true, true, true, false]);
     }
 
     #[test]

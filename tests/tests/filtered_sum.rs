@@ -273,6 +273,33 @@ fn a_sum_does_not_take_over_the_totals_of_another() {
 }
 
 #[test]
+fn totals_of_another_sum_are_in_no_overall_total() {
+    let world = World::new(&FragileRegistry::start(), &[]);
+    let mut feed = world.feed(1);
+    let worker = world.worker("sum-0");
+    feed.price(0, 5);
+    world.check(WITHIN);
+    // As of a resource with the same output, whose input has more partitions.
+    world.write_total_of("another");
+    eventually(WITHIN, "readiness says that there is another sum", || {
+        feed.price(0, 6);
+        worker.get("/readyz").is_some_and(|(status, body)| {
+            status == 503 && body.contains("there is no overall total: consumer group \"another\"")
+        })
+    });
+    let overall = world.total("total");
+    let own = || world.rows().into_iter().rfind(|row| row.at.0 == 0);
+    let before = own().unwrap().figures.sum;
+    feed.price(0, 6);
+    eventually(WITHIN, "the partition's own total goes on", || {
+        own().unwrap().figures.sum > before
+    });
+    assert_eq!(world.total("total"), overall);
+    worker.process.signal("TERM");
+    assert_eq!(worker.process.wait(WITHIN), Some(0));
+}
+
+#[test]
 fn partitions_that_come_back_are_read_anew() {
     let world = World::new(&FragileRegistry::start(), &[]);
     let mut feed = world.feed(1);

@@ -172,17 +172,19 @@ fn valid(before: &[Condition], ended: &Ended<'_>) -> Observed {
     if let Err(error @ (Error::Invalid { .. } | Error::Incompatible { .. })) = ended.outcome {
         return Observed::fails(VALID, error.reason(), error.sentence());
     }
+    let accepted = Observed::holds(VALID, reason::ACCEPTED, "the spec can work");
+    if ended.read {
+        return accepted;
+    }
     let known = before.iter().find(|condition| condition.condition_type == VALID);
-    match known.map(|known| (known.status.as_str(), known)) {
-        Some(("False", known)) if !ended.read => {
-            let reasons = [reason::SCHEMA_INCOMPATIBLE, reason::INVALID_SPEC];
-            let same = reasons.into_iter().find(|same| *same == known.reason);
-            Observed::fails(VALID, same.unwrap_or(reason::INVALID_SPEC), known.message.clone())
+    let reason_and_message = known.map(|known| (known.reason.as_str(), known.message.clone()));
+    match reason_and_message {
+        Some((reason::ACCEPTED, _)) => accepted,
+        Some((reason::INVALID_SPEC, message)) => Observed::fails(VALID, reason::INVALID_SPEC, message),
+        Some((reason::SCHEMA_INCOMPATIBLE, message)) => {
+            Observed::fails(VALID, reason::SCHEMA_INCOMPATIBLE, message)
         }
-        Some(("Unknown", _)) | None if !ended.read => {
-            Observed::unknown(VALID, reason::NOT_CHECKED, "the spec was not looked at")
-        }
-        _ => Observed::holds(VALID, reason::ACCEPTED, "the spec can work"),
+        _ => Observed::unknown(VALID, reason::NOT_CHECKED, "the spec was not looked at"),
     }
 }
 

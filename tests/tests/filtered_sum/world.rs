@@ -15,7 +15,7 @@ use naru_worker_core::kafka::topic;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rdkafka::ClientConfig;
-use rdkafka::message::{Headers, Message};
+use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use tempfile::TempDir;
 
@@ -284,6 +284,27 @@ impl World {
     /// Sets an offset of the group, which must have no members, as an administrator would.
     pub fn set_offset(&self, partition: i32, offset: i64) {
         self.kafka.commit(GROUP, INPUT, partition, (offset, ""));
+    }
+
+    /// Writes a total into the second partition of the output as the sum of another group does.
+    pub fn write_total_of(&self, group: &str) {
+        let written = self.kafka.read_committed(OUTPUT);
+        let total = written.iter().find(|record| record.partition == 0).unwrap();
+        let sum = format!(
+            r#"v1 {{"group":"{group}","inputTopic":"{INPUT}","filter":null,"field":"price","groupBy":[]}}"#
+        );
+        let headers = OwnedHeaders::new().insert(Header {
+            key: "sum",
+            value: Some(&sum),
+        });
+        let producer: BaseProducer = ClientConfig::new()
+            .set("bootstrap.servers", self.kafka.address())
+            .create()
+            .unwrap();
+        let record = BaseRecord::to(OUTPUT).partition(1).headers(headers);
+        let (key, value) = (total.key.as_ref().unwrap(), total.value.as_ref().unwrap());
+        producer.send(record.key(key).payload(value)).unwrap();
+        producer.flush(Duration::from_secs(20)).unwrap();
     }
 
     pub fn feed(&self, seed: u64) -> Feed {
