@@ -12,6 +12,7 @@ pub mod live;
 pub mod message;
 pub mod pace;
 pub mod report;
+pub mod settled;
 pub mod status;
 #[cfg(test)]
 mod tests;
@@ -76,6 +77,8 @@ pub struct Context {
     /// What the resources own.
     pub live: Arc<Live>,
     pub written: Arc<status::Written>,
+    /// Resources with which nothing was to be done.
+    pub settled: Arc<settled::Settled>,
     pub failures: Arc<backoff::Failures>,
     /// What is remembered of connectors.
     pub connectors: Arc<sink_connector::Memory>,
@@ -108,6 +111,7 @@ impl Context {
             connects: Arc::new(connect::Clusters::new(http).counted(external()).behind(fence)),
             live: Arc::default(),
             written: Arc::default(),
+            settled: Arc::default(),
             failures: Arc::default(),
             connectors: Arc::default(),
             repairs: Arc::default(),

@@ -52,15 +52,30 @@ async fn converge(
         return valid.map(drop);
     }
     let valid = valid?;
+    let depends = depend(sum, context, pass, &valid).await;
+    if depends.is_ok() && pass.is_settled() {
+        return Ok(());
+    }
     let workers = build::build(&context.settings, &valid);
     pass.declare(&workers);
+    depends?;
+    pass.apply(&workers).await
+}
+
+/// Looks at what it needs outside Kubernetes, and makes what is missing and its own.
+async fn depend(
+    sum: &FilteredSum,
+    context: &Context,
+    pass: &mut Pass<'_, FilteredSum>,
+    valid: &ValidFilteredSum,
+) -> Result<(), Error> {
     let freshness = Freshness::of(
         sum.metadata.generation,
         sum.status().and_then(|status| status.observed_generation),
     );
-    let referred = dereference(context, &valid, freshness).await?;
+    let referred = dereference(context, valid, freshness).await?;
     let kafka = context.kafka.get(&valid.document.kafka.bootstrap_servers)?;
-    for topic in build::topics(&valid, referred) {
+    for topic in build::topics(valid, referred) {
         let partitions = pass.ensure(&kafka, &topic, freshness).await?;
         if partitions < topic.partitions {
             return Err(Error::dependency(
@@ -73,7 +88,7 @@ async fn converge(
         }
     }
     pass.limit(sum.spec.scaling.max_replicas.min(referred.input_partitions));
-    pass.apply(&workers).await
+    Ok(())
 }
 
 async fn dereference(

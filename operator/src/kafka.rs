@@ -19,6 +19,7 @@ use rdkafka::{
     admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication},
     client::DefaultClientContext,
     error::{KafkaError, KafkaResult},
+    metadata::MetadataTopic,
     types::RDKafkaErrorCode,
 };
 use snafu::{ResultExt, Snafu};
@@ -34,6 +35,12 @@ use crate::{
 const DEADLINE: Duration = Duration::from_secs(5);
 /// How long a topic that was asked for without an answer may take to show.
 const LOST: Duration = Duration::from_secs(60);
+
+/// Topics that will be wanted soon, from which on all are asked for at once.
+const MANY: usize = 8;
+
+/// How many partitions a topic has, or why Kafka does not say.
+type Described = Result<i32, RDKafkaErrorCode>;
 
 /// Why Kafka did not do what it was asked for.
 #[derive(Debug, Snafu)]
@@ -205,32 +212,53 @@ impl Cluster {
 
     /// How many partitions the topic has; none if there is no such topic.
     pub async fn partitions(&self, topic: &str, freshness: Freshness) -> Result<Option<i32>, Error> {
-        let asked = Instant::now();
-        if let Some(partitions) = self.topics.get(&topic.to_owned(), freshness, asked) {
+        let (topic, wanted) = (topic.to_owned(), Instant::now());
+        if let Some(partitions) = self.topics.get(&topic, freshness, wanted) {
             return Ok(Some(partitions));
         }
         let turn = self.turn().await?;
-        let (admin, name) = (Arc::clone(&self.admin), topic.to_owned());
-        let look = tokio::task::spawn_blocking(move || {
-            let metadata = admin.inner().fetch_metadata(Some(&name), DEADLINE)?;
-            let found = metadata.topics().iter().find(|t| t.name() == name);
-            Ok::<_, KafkaError>(found.map(|t| (t.error().map(RDKafkaErrorCode::from), t.partitions().len())))
-        });
-        let look = async { look.await.expect("the closure does not panic") };
-        match self.ask(turn, look).await? {
-            None | Some((Some(RDKafkaErrorCode::UnknownTopicOrPartition), _)) => Ok(None),
-            Some((Some(code), _)) => RefusedSnafu {
+        // Another pass may have asked while this one waited.
+        if let Some(partitions) = self.topics.get(&topic, freshness, wanted) {
+            return Ok(Some(partitions));
+        }
+        match self.describe(turn, &topic).await?.remove(&topic) {
+            Some(Ok(partitions)) => Ok(Some(partitions)),
+            None | Some(Err(RDKafkaErrorCode::UnknownTopicOrPartition)) => Ok(None),
+            Some(Err(code)) => RefusedSnafu {
                 bootstrap_servers: &self.bootstrap_servers,
                 doing: format!("describe topic {topic:?}"),
                 code,
             }
             .fail(),
-            Some((None, partitions)) => {
-                let partitions = i32::try_from(partitions).unwrap_or(i32::MAX);
-                self.topics.put(topic.to_owned(), partitions, asked);
-                Ok(Some(partitions))
+        }
+    }
+
+    /// Asks for this topic. Where many others will be wanted soon, one question for all that there are is cheaper than
+    /// one for each, after which librdkafka would keep a handle with a queue for each partition, too.
+    async fn describe(&self, turn: Turn<'_>, topic: &str) -> Result<BTreeMap<String, Described>, Error> {
+        let asked = Instant::now();
+        let due = self.topics.due(asked);
+        let (admin, name) = (Arc::clone(&self.admin), topic.to_owned());
+        let look = tokio::task::spawn_blocking(move || {
+            let only = (due.len() < MANY).then_some(name.as_str());
+            let metadata = admin.inner().fetch_metadata(only, DEADLINE)?;
+            let topics = metadata.topics().iter();
+            let wanted = topics.filter(|topic| topic.name() == name || due.contains(topic.name()));
+            let described = |topic: &MetadataTopic| match topic.error().map(RDKafkaErrorCode::from) {
+                None => Ok(i32::try_from(topic.partitions().len()).unwrap_or(i32::MAX)),
+                Some(code) => Err(code),
+            };
+            let found = wanted.map(|topic| (topic.name().to_owned(), described(topic)));
+            Ok::<_, KafkaError>(found.collect::<BTreeMap<_, _>>())
+        });
+        let look = async { look.await.expect("the closure does not panic") };
+        let found = self.ask(turn, look).await?;
+        for (topic, described) in &found {
+            if let Ok(partitions) = described {
+                self.topics.put(topic.clone(), *partitions, asked);
             }
         }
+        Ok(found)
     }
 
     /// Creates the topic if there is none, for the resource with this uid, and adds partitions where the spec allows it.

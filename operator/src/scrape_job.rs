@@ -16,19 +16,11 @@ use crate::{
     controller::{Context, Error},
     deletion::Outside,
     endpoint::Freshness,
-    kafka::TopicSpec,
     names::Names,
-    worker::{Crew, Pass, Revision},
+    worker::{Crew, Pass},
 };
 
 pub const KIND: &str = "ScrapeJob";
-
-/// What a ScrapeJob should have.
-#[derive(Debug)]
-pub struct Children {
-    pub topics: Vec<TopicSpec>,
-    pub workers: Revision,
-}
 
 /// One pass over a ScrapeJob.
 pub async fn reconcile(job: Arc<ScrapeJob>, context: Arc<Context>) -> Result<Action, Error> {
@@ -49,18 +41,33 @@ async fn converge(job: &ScrapeJob, context: &Context, pass: &mut Pass<'_, Scrape
         return valid.map(drop);
     }
     let valid = valid?;
-    let children = build::build(&context.settings, &valid);
-    pass.declare(&children.workers);
+    let depends = depend(job, context, pass, &valid).await;
+    if depends.is_ok() && pass.is_settled() {
+        return Ok(());
+    }
+    let workers = build::build(&context.settings, &valid);
+    pass.declare(&workers);
+    depends?;
+    pass.apply(&workers).await
+}
+
+/// Looks at what it needs outside Kubernetes, and makes what is missing and its own.
+async fn depend(
+    job: &ScrapeJob,
+    context: &Context,
+    pass: &mut Pass<'_, ScrapeJob>,
+    valid: &ValidScrapeJob,
+) -> Result<(), Error> {
     let freshness = Freshness::of(
         job.metadata.generation,
         job.status().and_then(|status| status.observed_generation),
     );
-    dereference(context, &valid, freshness).await?;
+    dereference(context, valid, freshness).await?;
     let kafka = context.kafka.get(&valid.bootstrap_servers)?;
-    for topic in &children.topics {
-        pass.ensure(&kafka, topic, freshness).await?;
+    for topic in build::topics(valid) {
+        pass.ensure(&kafka, &topic, freshness).await?;
     }
-    pass.apply(&children.workers).await
+    Ok(())
 }
 
 /// A ScrapeJob refers to a registry, which must take the schema of its records: fetchers with another one would come up

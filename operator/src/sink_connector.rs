@@ -152,7 +152,9 @@ async fn announce_pause(sink: &SinkConnector, context: &Context) -> Result<(), E
         suspended: true,
         health: Health::unseen(true),
     };
-    object_status::conclude(context, sink, &ended, |_| {}).await
+    object_status::conclude(context, sink, &ended, |_| {})
+        .await
+        .map(drop)
 }
 
 async fn write_status(
@@ -180,6 +182,7 @@ async fn write_status(
         status.tasks = outcome.ok().map(Seen::counts);
     })
     .await
+    .map(drop)
 }
 
 /// Events for what was done, beyond what the conditions say. Keys are named, and values never.

@@ -17,12 +17,12 @@ use kube::{
 };
 use naru_api::condition::reason;
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{
     Context,
-    drift::{self, Decision, decide, differences},
+    drift::{Decision, decide, differences},
     error::{Error, within},
     events::tell,
     live::{Kept, Live, controller},
@@ -33,8 +33,8 @@ pub const FIELD_MANAGER: &str = "naru/operator";
 /// Field manager of the autoscaler: reconcilers leave `spec.replicas` out of what they apply, so that it is this one's
 /// alone.
 pub const AUTOSCALER: &str = "naru/autoscaler";
-/// Instead of the hash of what was applied, while a child is being made in several steps.
-const BEGUN: &str = "begun";
+/// Annotation of a Deployment: the replicas that it began with, until somebody has set others.
+const FIRST_REPLICAS: &str = "naru.dev/first-replicas";
 
 /// A kind that resources own.
 pub trait Child:
@@ -74,7 +74,7 @@ impl Child for PodDisruptionBudget {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Settled {
     Yes,
-    /// Somebody keeps changing the child. It is changed back more and more rarely.
+    /// Somebody keeps changing the child, which is changed back more and more rarely; or has changed it just now.
     Later,
 }
 
@@ -95,29 +95,21 @@ where
     if let Some(live) = &live {
         refuse_others(owner, live)?;
     }
-    match decide(wanted, live.as_ref()) {
-        Decision::Nothing => {}
-        Decision::Apply if live.is_some() => {
-            if let (true, Some(replicas)) = (live.as_ref().is_some_and(is_begun), first) {
-                hand_over(context, &namespace, wanted, replicas).await?;
-            }
-            patch(context, &namespace, wanted).await?;
-        }
-        Decision::Apply => make(context, owner, wanted, first).await?,
-        Decision::Repair(fields) => return repair(context, owner, wanted, &fields).await,
+    let settled = match (decide(wanted, live.as_ref()), &live) {
+        (Decision::Nothing, _) => Ok(Settled::Yes),
+        (Decision::Apply, Some(live)) => change(context, wanted, live).await.map(|_| Settled::Yes),
+        (Decision::Repair(fields), Some(live)) => repair(context, owner, wanted, live, &fields).await,
+        (Decision::Apply | Decision::Repair(_), None) => make(context, owner, wanted, first).await,
+    };
+    match settled {
+        // Of what somebody else has written meanwhile the watch tells in a moment.
+        Err(error) if live.is_some() && error.is_conflict() => Ok(Settled::Later),
+        settled => settled,
     }
-    Ok(Settled::Yes)
-}
-
-/// Whether a pass that made it has ended half-way.
-fn is_begun<C: Child>(live: &C) -> bool {
-    live.annotations()
-        .get(drift::APPLIED)
-        .is_some_and(|applied| applied == BEGUN)
 }
 
 /// Makes a child that is not there, and tells so if somebody else has deleted it.
-async fn make<K, C>(context: &Context, owner: &K, wanted: &C, first: Option<i32>) -> Result<(), Error>
+async fn make<K, C>(context: &Context, owner: &K, wanted: &C, first: Option<i32>) -> Result<Settled, Error>
 where
     K: Resource<DynamicType = ()>,
     C: Child,
@@ -128,13 +120,7 @@ where
     if C::IMMUTABLE {
         create(context, owner, wanted).await?;
     } else {
-        // An apply would take over what is there, so it is looked at first.
-        match (get::<C>(context, &namespace, &name).await?, first) {
-            (Some(found), _) => refuse_others(owner, &found)?,
-            (None, Some(replicas)) => begin(context, &namespace, wanted, replicas).await?,
-            (None, None) => {}
-        }
-        patch(context, &namespace, wanted).await?;
+        introduce(context, owner, wanted, first).await?;
     }
     if lost {
         let kind = C::kind(&());
@@ -143,11 +129,17 @@ where
         let (type_, reason) = (EventType::Warning, reason::DRIFT_REPAIRED);
         tell(context, owner, type_, reason, "Repair", note).await;
     }
-    Ok(())
+    Ok(Settled::Yes)
 }
 
 /// Changes back what somebody else has changed, and tells so.
-async fn repair<K, C>(context: &Context, owner: &K, wanted: &C, fields: &[String]) -> Result<Settled, Error>
+async fn repair<K, C>(
+    context: &Context,
+    owner: &K,
+    wanted: &C,
+    live: &C,
+    fields: &[String],
+) -> Result<Settled, Error>
 where
     K: Resource<DynamicType = ()>,
     C: Child,
@@ -162,7 +154,7 @@ where
         return Ok(Settled::Later);
     }
     context.repairs.done(&what, now);
-    let answer = patch(context, &namespace, wanted).await?;
+    let answer = change(context, wanted, live).await?;
     let fields = fields.join(", ");
     if !differences(wanted, &answer).is_empty() {
         tracing::warn!(%kind, %namespace, %name, fields, "failed to change back what somebody else changed");
@@ -175,55 +167,75 @@ where
     Ok(Settled::Yes)
 }
 
-/// Makes a child with its first replicas, which are then handed over.
-async fn begin<C: Child>(context: &Context, namespace: &str, wanted: &C, replicas: i32) -> Result<(), Error> {
-    let mut first = serde_json::to_value(wanted).expect("Kubernetes objects have text as keys");
-    // If it ends here, the next pass goes on.
-    first["metadata"]["annotations"][drift::APPLIED] = BEGUN.into();
-    first["spec"]["replicas"] = replicas.into();
-    apply_as(context, namespace, wanted, FIELD_MANAGER, first).await?;
-    hand_over(context, namespace, wanted, replicas).await
+/// Applies a child of which the watch knows nothing.
+async fn introduce<K, C>(context: &Context, owner: &K, wanted: &C, first: Option<i32>) -> Result<(), Error>
+where
+    K: Resource<DynamicType = ()>,
+    C: Child,
+{
+    let made = match first {
+        Some(replicas) => with_replicas(wanted, replicas),
+        None => to_json(wanted),
+    };
+    // Without force nothing is taken over that somebody else has made otherwise.
+    match apply(context, wanted, made, false).await {
+        Err(error) if error.is_conflict() || error.is_invalid() => {
+            let (namespace, name) = (owner.namespace().unwrap_or_default(), wanted.name_any());
+            let Some(found) = get::<C>(context, &namespace, &name).await? else {
+                return Err(error);
+            };
+            // The watch is behind.
+            refuse_others(owner, &found)?;
+            change(context, wanted, &found).await.map(drop)
+        }
+        applied => applied.map(drop),
+    }
 }
 
-/// Makes the first replicas the autoscaler's: so they stay when the apply that follows leaves them out.
-async fn hand_over<C: Child>(
-    context: &Context,
-    namespace: &str,
-    wanted: &C,
-    replicas: i32,
-) -> Result<(), Error> {
-    let theirs = json!({
-        "apiVersion": C::api_version(&()), "kind": C::kind(&()), "metadata": { "name": wanted.name_any() },
-        "spec": { "replicas": replicas },
-    });
-    apply_as(context, namespace, wanted, AUTOSCALER, theirs).await
+/// Applies a child over what there is.
+async fn change<C: Child>(context: &Context, wanted: &C, live: &C) -> Result<C, Error> {
+    let before = to_json(live);
+    let first = before["metadata"]["annotations"][FIRST_REPLICAS].as_str();
+    let (replicas, version) = (before["spec"]["replicas"].as_i64(), live.resource_version());
+    let part = match (first.and_then(|first| first.parse().ok()), replicas) {
+        // Nobody else has set them yet, and what we own and leave out would fall back to 1. Of this version only: the
+        // autoscaler may be about to set them.
+        (Some(first), Some(replicas)) if replicas == i64::from(first) => {
+            let mut part = with_replicas(wanted, first);
+            part["metadata"]["resourceVersion"] = version.into();
+            part
+        }
+        _ => to_json(wanted),
+    };
+    apply(context, wanted, part, true).await
 }
 
-async fn apply_as<C: Child>(
-    context: &Context,
-    namespace: &str,
-    wanted: &C,
-    manager: &str,
-    part: Value,
-) -> Result<(), Error> {
-    let (api, name) = (api::<C>(context, namespace), wanted.name_any());
-    let (parameters, part) = (PatchParams::apply(manager).force(), Patch::Apply(part));
-    let applied = within(api.patch(&name, &parameters, &part), || {
-        format!("make {} {name:?}", C::kind(&()))
-    });
-    applied.await.map(drop)
+/// With the replicas that a Deployment begins with. They are ours until somebody sets others.
+fn with_replicas<C: Child>(wanted: &C, replicas: i32) -> Value {
+    let mut with = to_json(wanted);
+    with["metadata"]["annotations"][FIRST_REPLICAS] = replicas.to_string().into();
+    with["spec"]["replicas"] = replicas.into();
+    with
 }
 
-async fn patch<C: Child>(context: &Context, namespace: &str, wanted: &C) -> Result<C, Error> {
-    let (api, name) = (api::<C>(context, namespace), wanted.name_any());
-    let (parameters, patch) = (PatchParams::apply(FIELD_MANAGER).force(), Patch::Apply(wanted));
-    let began = C::kept(&context.live).begin();
-    let answer = within(api.patch(&name, &parameters, &patch), || {
+async fn apply<C: Child>(context: &Context, wanted: &C, part: Value, force: bool) -> Result<C, Error> {
+    let (namespace, name) = (wanted.namespace().unwrap_or_default(), wanted.name_any());
+    let (api, kept) = (api::<C>(context, &namespace), C::kept(&context.live));
+    let parameters = PatchParams {
+        force,
+        ..PatchParams::apply(FIELD_MANAGER)
+    };
+    let began = kept.begin();
+    let answer = within(api.patch(&name, &parameters, &Patch::Apply(part)), || {
         format!("apply {} {name:?}", C::kind(&()))
     })
     .await?;
-    C::kept(&context.live).put(began, &answer);
+    kept.put(began, &answer);
     Ok(answer)
+}
+
+fn to_json<C: Child>(child: &C) -> Value {
+    serde_json::to_value(child).expect("Kubernetes objects have text as keys")
 }
 
 /// One request where [`settle`] would need two: what never changes need not be applied.

@@ -93,6 +93,11 @@ impl Error {
         matches!(self, Self::Kubernetes { source: kube::Error::Api(status), .. } if status.is_conflict())
     }
 
+    /// Whether the API server does not take what was to be written as it is.
+    pub fn is_invalid(&self) -> bool {
+        matches!(self, Self::Kubernetes { source: kube::Error::Api(status), .. } if status.is_invalid())
+    }
+
     /// The whole chain of causes as one sentence.
     pub fn sentence(&self) -> String {
         let mut text = self.to_string();

@@ -122,17 +122,21 @@ where
         state.objects.get(&place).map(Object::parse)
     }
 
-    /// Names of all that the owner with this uid controls.
-    pub fn owned(&self, namespace: &str, uid: &str) -> Vec<String> {
+    /// Names of all that the owner with this uid controls, and that begin like this.
+    pub fn owned(&self, namespace: &str, prefix: &str, uid: &str) -> Vec<String> {
         let state = self.state();
-        let first = (namespace.to_owned(), String::new());
         state
-            .objects
-            .range(first..)
-            .take_while(|((found, _), _)| found == namespace)
+            .named_like(namespace, prefix)
             .filter(|(_, object)| object.owner.as_ref().is_some_and(|owner| owner.uid == uid))
-            .map(|((_, name), _)| name.clone())
+            .map(|(name, _)| name.clone())
             .collect()
+    }
+
+    /// Resource versions of all whose names begin like this, in the order of names.
+    pub fn versions(&self, namespace: &str, prefix: &str) -> Vec<u64> {
+        let state = self.state();
+        let found = state.named_like(namespace, prefix);
+        found.map(|(_, object)| object.version).collect()
     }
 
     /// To be called before a request whose answer goes to [`Kept::put`].
@@ -212,6 +216,14 @@ where
 }
 
 impl State {
+    fn named_like(&self, namespace: &str, prefix: &str) -> impl Iterator<Item = (&String, &Object)> {
+        let first = (namespace.to_owned(), prefix.to_owned());
+        let found = self.objects.range(first..);
+        found
+            .take_while(move |((found, name), _)| found == namespace && name.starts_with(prefix))
+            .map(|((_, name), object)| (name, object))
+    }
+
     /// Unless it is known already, or older than what is known.
     fn insert<K: Resource<DynamicType = ()> + Clone + Serialize>(&mut self, object: &K) -> Option<Woken> {
         let place = place(object);

@@ -54,13 +54,14 @@ statuses!(
     naru_api::SinkConnectorStatus
 );
 
-/// Writes the status and the events that follow from how a pass ended. `fill` sets what only this kind has.
+/// Writes the status and the events that follow from how a pass ended. `fill` sets what only this kind has. Returns
+/// whether there was anything to write.
 pub async fn conclude<K>(
     context: &Context,
     object: &K,
     ended: &Ended<'_>,
     fill: impl FnOnce(&mut K::Status),
-) -> Result<(), Error>
+) -> Result<bool, Error>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
         + Clone
@@ -70,7 +71,7 @@ where
 {
     // Nothing was found out.
     if let Err(Error::Busy { .. }) = ended.outcome {
-        return Ok(());
+        return Ok(false);
     }
     let before = ours(context.written.latest(object).unwrap_or_default());
     let generation = object.meta().generation;
@@ -79,7 +80,11 @@ where
     *after.conditions_mut() =
         conditions::conditions(before.conditions(), ended, generation, Timestamp::now());
     fill(&mut after);
-    write(context, object, &before, &after).await
+    // Each write would wake the controller again.
+    if before == after {
+        return Ok(false);
+    }
+    write(context, object, &before, &after).await.map(|()| true)
 }
 
 /// Without the conditions of the autoscaler, which are not ours to compare or to write.
@@ -89,8 +94,7 @@ fn ours<S: Conditions>(mut status: S) -> S {
     status
 }
 
-/// Writes the status if it says anything new, and an event for each change of a condition. An unchanged status is not
-/// written: each write would wake the controller again.
+/// Writes the status, and an event for each change of a condition.
 async fn write<K>(context: &Context, object: &K, before: &K::Status, after: &K::Status) -> Result<(), Error>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
@@ -99,9 +103,6 @@ where
         + DeserializeOwned
         + HasStatus<Status: Conditions>,
 {
-    if before == after {
-        return Ok(());
-    }
     let name = object.name_any();
     let body = json!({
         "apiVersion": K::api_version(&()),

@@ -105,3 +105,29 @@ async fn brokers_that_nobody_runs_are_named_and_asked_once() {
         "{text}"
     );
 }
+
+#[tokio::test]
+async fn many_topics_are_asked_for_at_once_before_they_are_too_old() {
+    let brokers = MockCluster::new(1).unwrap();
+    let topics: Vec<_> = (0..=MANY).map(|number| format!("topic-{number}")).collect();
+    for topic in &topics {
+        brokers.create_topic(topic, 3, 1).unwrap();
+    }
+    let cluster = Clusters::default().get(&brokers.bootstrap_servers()).unwrap();
+    let before = Instant::now();
+    // Seen a while ago, when they had fewer partitions.
+    for topic in &topics {
+        cluster
+            .topics
+            .put(topic.clone(), 2, before - Duration::from_secs(15));
+    }
+    let last = topics.last().unwrap();
+    assert_eq!(cluster.partitions(last, Freshness::Now).await.unwrap(), Some(3));
+    for topic in &topics {
+        assert_eq!(
+            cluster.topics.get(topic, Freshness::Now, before),
+            Some(3),
+            "{topic}"
+        );
+    }
+}

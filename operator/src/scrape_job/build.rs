@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use super::{Children, ValidScrapeJob};
+use super::ValidScrapeJob;
 use crate::{
     kafka::TopicSpec,
     settings::Settings,
     worker::{Declared, Revision, Worker},
 };
 
-/// Topics, and the planner and the fetchers, which read the same document.
-pub fn build(settings: &Settings, job: &ValidScrapeJob) -> Children {
+/// The planner and the fetchers, which read the same document.
+pub fn build(settings: &Settings, job: &ValidScrapeJob) -> Revision {
     let names = job.names();
     let document = serde_json::to_string_pretty(&job.document).expect("its maps have text as keys");
     let planner = Worker {
@@ -33,13 +33,11 @@ pub fn build(settings: &Settings, job: &ValidScrapeJob) -> Children {
         rollout: &job.rollout,
         workers: vec![planner, fetcher],
     };
-    Children {
-        topics: topics(job),
-        workers: Revision::of(settings, &declared),
-    }
+    Revision::of(settings, &declared)
 }
 
-fn topics(job: &ValidScrapeJob) -> Vec<TopicSpec> {
+/// The topics that are its own.
+pub fn topics(job: &ValidScrapeJob) -> Vec<TopicSpec> {
     let frontier = &job.document.frontier;
     let output = &job.document.output;
     vec![

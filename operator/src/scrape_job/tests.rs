@@ -41,27 +41,23 @@ fn what_is_built_follows_from_the_spec_alone() {
     let valid = validate(&settings, &job(|yaml| yaml)).unwrap();
     let (one, two) = (build::build(&settings, &valid), build::build(&settings, &valid));
     // Else every pass would roll the workers.
-    assert_eq!(one.workers, two.workers);
-    assert_eq!(one.topics, two.topics);
+    assert_eq!(one, two);
 }
 
 #[test]
 fn only_the_autoscaler_says_how_many_fetchers_there_are() {
     let settings = defaults();
-    let children = build::build(&settings, &validate(&settings, &job(|yaml| yaml)).unwrap());
-    assert_eq!(
-        children.workers.deployments[1].spec.as_ref().unwrap().replicas,
-        None
-    );
-    assert_eq!(replicas(&children.workers.deployments[0]), 1);
+    let workers = build::build(&settings, &validate(&settings, &job(|yaml| yaml)).unwrap());
+    assert_eq!(workers.deployments[1].spec.as_ref().unwrap().replicas, None);
+    assert_eq!(replicas(&workers.deployments[0]), 1);
 }
 
 #[test]
 fn a_change_of_the_document_rolls_the_workers_and_nothing_else_does() {
     let settings = defaults();
     let template = |job: &ScrapeJob| {
-        let mut children = build::build(&settings, &validate(&settings, job).unwrap());
-        children.workers.deployments.remove(1).spec.unwrap().template
+        let mut workers = build::build(&settings, &validate(&settings, job).unwrap());
+        workers.deployments.remove(1).spec.unwrap().template
     };
     let before = template(&job(|yaml| yaml));
     let more_workers = template(&job(|yaml| yaml.replace("minReplicas: 1", "minReplicas: 2")));
@@ -75,7 +71,6 @@ fn the_image_of_the_workers_is_pulled_with_the_secrets_of_the_settings() {
     let secrets = |settings: &Settings| {
         let valid = validate(&defaults(), &job(|yaml| yaml)).unwrap();
         let pod = build::build(settings, &valid)
-            .workers
             .deployments
             .remove(1)
             .spec
@@ -98,16 +93,8 @@ fn the_image_of_the_workers_is_pulled_with_the_secrets_of_the_settings() {
 #[test]
 fn workers_hold_no_token_and_no_privilege() {
     let settings = defaults();
-    let mut children = build::build(&settings, &validate(&settings, &job(|yaml| yaml)).unwrap());
-    let pod = children
-        .workers
-        .deployments
-        .remove(0)
-        .spec
-        .unwrap()
-        .template
-        .spec
-        .unwrap();
+    let mut workers = build::build(&settings, &validate(&settings, &job(|yaml| yaml)).unwrap());
+    let pod = workers.deployments.remove(0).spec.unwrap().template.spec.unwrap();
     assert_eq!(pod.automount_service_account_token, Some(false));
     assert_eq!(pod.security_context.unwrap().run_as_non_root, Some(true));
     let container = pod.containers[0].security_context.clone().unwrap();

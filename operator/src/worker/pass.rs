@@ -3,7 +3,7 @@
 use std::{fmt::Debug, ops::ControlFlow, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::{apps::v1::Deployment, policy::v1::PodDisruptionBudget};
 use kube::{
     Api, Resource, ResourceExt,
     api::{DeleteParams, Patch, PatchParams},
@@ -27,6 +27,7 @@ use crate::{
         drift,
         error::within,
         live, report,
+        settled::Sight,
         status::{self, Conditions},
     },
     deletion::{self, Ending, Outside},
@@ -63,6 +64,10 @@ pub struct Pass<'a, K> {
     again: bool,
     /// It is known that the resource is to stay, and its spec was looked at.
     begun: bool,
+    /// What there was when the pass began.
+    sight: Sight,
+    /// A pass that saw the same had nothing to do.
+    is_settled: bool,
 }
 
 impl<'a, K> Pass<'a, K>
@@ -94,14 +99,47 @@ where
             failing: None,
             again: false,
             begun: false,
+            sight: Sight::default(),
+            is_settled: false,
         };
+        let sight = pass.look();
         match deletion::begin(context, kind, object, policy, outside).await {
-            Ok(None) => Ok(ControlFlow::Continue(Self { begun: true, ..pass })),
-            Ok(Some(Ending::Gone)) => Ok(ControlFlow::Break(Action::await_change())),
+            Ok(None) => Ok(ControlFlow::Continue(Self {
+                begun: true,
+                sight,
+                ..pass
+            })),
+            Ok(Some(Ending::Gone)) => {
+                context.settled.forget(object.meta().uid.as_deref());
+                Ok(ControlFlow::Break(Action::await_change()))
+            }
             // Of what somebody else has written meanwhile the watch tells in a moment.
             Err(error) if error.is_conflict() => Err(error),
             Ok(Some(Ending::Waits(error))) | Err(error) => pass.end(Err(error)).await.map(ControlFlow::Break),
         }
+    }
+
+    fn look(&self) -> Sight {
+        let (namespace, live) = (self.namespace(), &self.context.live);
+        let mut children = live.config_maps.versions(&namespace, &self.crew.config_maps);
+        for (_, name) in &self.crew.members {
+            children.extend(live.deployments.versions(&namespace, name));
+            children.extend(live.budgets.versions(&namespace, name));
+        }
+        Sight {
+            version: self.object.resource_version(),
+            children,
+            most: None,
+        }
+    }
+
+    /// Whether nothing is left to do, once it is known what the resource needs outside Kubernetes: a pass that saw the
+    /// same found it so.
+    pub fn is_settled(&mut self) -> bool {
+        self.sight.most = self.most;
+        let uid = self.object.meta().uid.as_deref();
+        self.is_settled = self.created.is_empty() && self.context.settled.is(uid, &self.sight);
+        self.is_settled
     }
 
     /// Makes sure of a topic of the resource's. Returns how many partitions it has.
@@ -158,9 +196,22 @@ where
                 .await?;
         }
         for budget in &revision.budgets {
-            self.settle(budget, None).await?;
+            if self.needs(budget) {
+                self.settle(budget, None).await?;
+            }
         }
         self.sweep(&revision).await
+    }
+
+    /// Whether there is a budget already, or a second worker: one alone has nobody to wait for.
+    fn needs(&self, budget: &PodDisruptionBudget) -> bool {
+        let (namespace, name) = (self.namespace(), budget.name_any());
+        let live = &self.context.live;
+        live.budgets.get(&namespace, &name).is_some()
+            || live
+                .deployments
+                .get(&namespace, &name)
+                .is_some_and(|deployment| replicas(&deployment) > 1)
     }
 
     async fn settle<C: apply::Child>(&mut self, child: &C, first: Option<i32>) -> Result<(), Error> {
@@ -224,6 +275,10 @@ where
 
     /// Writes what the pass found.
     pub async fn end(mut self, outcome: Result<(), Error>) -> Result<Action, Error> {
+        let resync = self.context.settings.resync;
+        if self.is_settled && outcome.is_ok() {
+            return Ok(report::succeeded(self.context, self.kind, self.object, resync));
+        }
         let deployments = self.deployments();
         let failing = self.failing(&deployments).await;
         let members: Vec<_> = self
@@ -254,7 +309,7 @@ where
             suspended: self.crew.suspended,
             health,
         };
-        status::conclude(self.context, self.object, &ended, |status| {
+        let written = status::conclude(self.context, self.object, &ended, |status| {
             let status = status.of_workers();
             *status.replicas = scaled.or(*status.replicas);
             *status.max_replicas = self.most.or(*status.max_replicas);
@@ -267,7 +322,9 @@ where
         })
         .await?;
         outcome?;
-        let resync = self.context.settings.resync;
+        if ready && !written && !self.again && !self.crew.suspended {
+            self.context.settled.remember(self.object.uid(), self.sight);
+        }
         let after = if (ready || self.crew.suspended) && !self.again {
             resync
         } else {
@@ -344,7 +401,7 @@ where
             self.crew.last_good.as_deref().map(name),
         ];
         let old = kept
-            .owned(&namespace, &uid)
+            .owned(&namespace, &self.crew.config_maps, &uid)
             .into_iter()
             .filter(|name| !needed.contains(&Some(name.clone())));
         let api =

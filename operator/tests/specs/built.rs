@@ -218,9 +218,8 @@ fn built(kind: &str, stored: Value) -> Built {
         "ScrapeJob" => {
             let job: ScrapeJob = serde_json::from_value(stored).unwrap();
             judge(kind, scrape_job::validate(&settings, &job), |valid| {
-                let children = scrape_job::build::build(&settings, &valid);
-                topics(&children.topics)?;
-                revision(&children.workers)
+                topics(&scrape_job::build::topics(&valid))?;
+                revision(&scrape_job::build::build(&settings, &valid))
             })
         }
         "FilteredSum" => {

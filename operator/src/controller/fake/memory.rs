@@ -36,6 +36,8 @@ pub(super) struct Asked {
     path: String,
     /// What an apply names is made where it is missing, and what a merge names is not.
     applies: bool,
+    /// Whether an apply takes over what others have set.
+    forced: bool,
     body: Value,
 }
 
@@ -44,11 +46,16 @@ impl Asked {
         let content_type = request.headers().get(CONTENT_TYPE);
         let applies = content_type.is_some_and(|kind| kind == "application/apply-patch+yaml");
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let forced = request
+            .uri()
+            .query()
+            .is_some_and(|query| query.contains("force=true"));
         let body = request.into_body().collect_bytes().await.unwrap();
         Self {
             method,
             path,
             applies,
+            forced,
             body: serde_json::from_slice(&body).unwrap_or_default(),
         }
     }
@@ -118,6 +125,7 @@ impl World {
             method,
             path,
             applies,
+            forced,
             body,
         } = asked;
         if path.contains("/events") {
@@ -156,6 +164,9 @@ impl World {
                 match self.objects.get(place) {
                     None if !applies || !part.is_empty() => return missing(),
                     Some(found) if conflicts(&body["metadata"], &found["metadata"]) => {
+                        return refusal(StatusCode::CONFLICT, "Conflict");
+                    }
+                    Some(found) if applies && !forced && takes_over(&body, found) => {
                         return refusal(StatusCode::CONFLICT, "Conflict");
                     }
                     _ => {}
@@ -229,6 +240,16 @@ fn conflicts(said: &Value, found: &Value) -> bool {
     ["uid", "resourceVersion"]
         .into_iter()
         .any(|field| said[field].is_string() && said[field] != found[field])
+}
+
+/// Whether a field that is there gets another value. All that there is counts as somebody else's.
+fn takes_over(said: &Value, found: &Value) -> bool {
+    match (said, found) {
+        (Value::Object(said), Value::Object(found)) => said
+            .iter()
+            .any(|(name, said)| found.get(name).is_some_and(|found| takes_over(said, found))),
+        (said, found) => said != found,
+    }
 }
 
 /// As a JSON merge patch, but a null is no deletion. Good enough for applies that leave nothing out.

@@ -36,7 +36,7 @@ fn listed(objects: Vec<ConfigMap>) -> Kept<ConfigMap> {
 }
 
 fn versions(kept: &Kept<ConfigMap>) -> Vec<(String, Option<String>)> {
-    let names = kept.owned("shop", "0001");
+    let names = kept.owned("shop", "", "0001");
     let version = |name: String| {
         let found = kept.get("shop", &name);
         (name, found.and_then(|found| found.metadata.resource_version))

@@ -1,0 +1,99 @@
+//! Resources with which nothing was to be done when they were last looked at. A pass that sees the same again need not
+//! find that out again: what it would do follows from what it sees.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+/// Most resources that are remembered. The others are gone through in each pass.
+const MOST: usize = 20_000;
+
+/// What a pass over a resource goes by, beside the operator's own settings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sight {
+    /// Resource version of the resource: its spec and its status.
+    pub version: Option<String>,
+    /// Resource versions of what it owns.
+    pub children: Vec<u64>,
+    /// Most workers that there can be.
+    pub most: Option<i32>,
+}
+
+/// What was seen by the last pass that had nothing to do, by uid.
+#[derive(Debug, Default)]
+pub struct Settled(Mutex<HashMap<String, Sight>>);
+
+impl Settled {
+    /// Whether a pass that saw the same had nothing to do.
+    pub fn is(&self, uid: Option<&str>, sight: &Sight) -> bool {
+        uid.is_some_and(|uid| self.seen().get(uid) == Some(sight))
+    }
+
+    /// A pass that saw this had nothing to do.
+    pub fn remember(&self, uid: Option<String>, sight: Sight) {
+        let Some(uid) = uid else { return };
+        let mut seen = self.seen();
+        if seen.len() >= MOST {
+            seen.clear();
+        }
+        seen.insert(uid, sight);
+    }
+
+    /// The resource is gone.
+    pub fn forget(&self, uid: Option<&str>) {
+        uid.and_then(|uid| self.seen().remove(uid));
+    }
+
+    fn seen(&self) -> MutexGuard<'_, HashMap<String, Sight>> {
+        // A panic elsewhere cannot leave a half-made entry behind.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_very_same_is_settled_and_only_as_long_as_the_resource_is_there() {
+        let settled = Settled::default();
+        let sight = Sight {
+            version: Some("7".to_owned()),
+            children: vec![1, 2],
+            most: Some(3),
+        };
+        assert!(!settled.is(Some("a"), &sight));
+        settled.remember(Some("a".to_owned()), sight.clone());
+        assert!(settled.is(Some("a"), &sight));
+        assert!(!settled.is(Some("b"), &sight) && !settled.is(None, &sight));
+        let others = [
+            Sight {
+                version: Some("8".to_owned()),
+                ..sight.clone()
+            },
+            Sight {
+                children: vec![1, 3],
+                ..sight.clone()
+            },
+            Sight {
+                children: vec![1],
+                ..sight.clone()
+            },
+            Sight {
+                most: Some(2),
+                ..sight.clone()
+            },
+        ];
+        assert!(others.iter().all(|other| !settled.is(Some("a"), other)));
+        settled.forget(Some("a"));
+        assert!(!settled.is(Some("a"), &sight));
+    }
+
+    #[test]
+    fn what_is_remembered_does_not_pile_up() {
+        let settled = Settled::default();
+        (0..=MOST).for_each(|uid| settled.remember(Some(uid.to_string()), Sight::default()));
+        assert_eq!(settled.seen().len(), 1);
+    }
+}
