@@ -1,14 +1,17 @@
 //! What the autoscaler looks after: the workers of all ScrapeJobs and FilteredSums.
 
 use std::{
-    collections::BTreeMap,
+    collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use kube::{
     Resource, ResourceExt, core::object::HasStatus, discovery::ApiResource, runtime::reflector::Store,
 };
-use naru_api::{Condition, FilteredSum, Scaling, ScrapeJob, condition::VALID};
+use naru_api::{
+    Condition, FilteredSum, Scaling, ScrapeJob,
+    condition::{OF_AUTOSCALER, VALID},
+};
 
 use crate::{
     autoscale::{Policy, run::Target},
@@ -30,9 +33,19 @@ pub struct Targets {
     settings: Arc<Settings>,
     scrape_jobs: Store<Guarded<ScrapeJob>>,
     filtered_sums: Store<Guarded<FilteredSum>>,
-    /// As their specs were when they were last accepted. What they declared then goes on running, and is scaled as they
-    /// declared, while a later spec is refused or nobody has looked at it yet.
-    accepted: Mutex<BTreeMap<Object, Target>>,
+    /// By uid.
+    known: Mutex<HashMap<String, Known>>,
+}
+
+/// What the round before made of a resource.
+struct Known {
+    /// Resource version of the resource that it was made of.
+    version: Option<String>,
+    /// What was to be scaled, if anything.
+    target: Option<Arc<Target>>,
+    /// As the spec was when it was last accepted. What it declared then goes on running, and is scaled as it declared,
+    /// while a later spec is refused or nobody has looked at it yet.
+    accepted: Option<Arc<Target>>,
 }
 
 impl Targets {
@@ -45,48 +58,25 @@ impl Targets {
             settings: Arc::clone(settings),
             scrape_jobs,
             filtered_sums,
-            accepted: Mutex::default(),
+            known: Mutex::default(),
         }
     }
 
     /// All resources that are not being deleted, and whose spec was accepted or refused.
-    pub fn list(&self) -> Vec<Target> {
-        let jobs = self.scrape_jobs.state().into_iter().filter_map(|job| {
-            let job = job.0.as_ref().ok()?;
-            Some((self.scrape_job(job)?, verdict(job)?))
-        });
-        let sums = self.filtered_sums.state().into_iter().filter_map(|sum| {
-            let sum = sum.0.as_ref().ok()?;
-            Some((self.filtered_sum(sum)?, verdict(sum)?))
-        });
+    pub fn list(&self) -> Vec<Arc<Target>> {
         // A panic elsewhere cannot leave a half-made map behind.
-        let mut accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut before = std::mem::take(&mut *accepted);
-        let targets = jobs.chain(sums).filter_map(|(target, verdict)| {
-            let known = before.remove(&target.key());
-            let known = known.filter(|known| known.reference.uid == target.reference.uid);
-            let declared = match (verdict, known) {
-                (Verdict::Accepted, _) => target.clone(),
-                (Verdict::Refused | Verdict::Unseen, Some(known)) => known,
-                (Verdict::Refused, None) => {
-                    return Some(Target {
-                        refused: true,
-                        ..target
-                    });
-                }
-                (Verdict::Unseen, None) => return None,
-            };
-            let declared = Target {
-                generation: target.generation,
-                conditions: target.conditions,
-                // Workers end whatever the rest of the spec says, and do not come back before it is accepted.
-                suspended: target.suspended || declared.suspended,
-                ..declared
-            };
-            accepted.insert(declared.key(), declared.clone());
-            Some(declared)
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut before = std::mem::take(&mut *known);
+        let mut targets = Vec::with_capacity(before.len());
+        let jobs = self.scrape_jobs.state();
+        go_through(&jobs, &mut before, &mut known, &mut targets, |job| {
+            self.scrape_job(job)
         });
-        targets.collect()
+        let sums = self.filtered_sums.state();
+        go_through(&sums, &mut before, &mut known, &mut targets, |sum| {
+            self.filtered_sum(sum)
+        });
+        targets
     }
 
     fn scrape_job(&self, job: &ScrapeJob) -> Option<Target> {
@@ -99,7 +89,11 @@ impl Targets {
         let mut policy = self.policy(&job.spec.scaling, RANGES_PER_FETCHER);
         policy.max_replicas = scrape_job::most_fetchers(&job.spec);
         Some(Target {
-            kind: scrape_job::KIND,
+            object: Object {
+                kind: scrape_job::KIND,
+                namespace: namespace.clone(),
+                name: name.clone(),
+            },
             reference: job.object_ref(&()),
             resource: ApiResource::erase::<ScrapeJob>(&()),
             generation: job.metadata.generation,
@@ -112,8 +106,6 @@ impl Targets {
             // Without any the spec is refused.
             bootstrap_servers: self.settings.bootstrap_servers(own).unwrap_or_default(),
             policy,
-            namespace: namespace.clone(),
-            name: name.clone(),
         })
     }
 
@@ -125,7 +117,11 @@ impl Targets {
         };
         let own = sum.spec.kafka.as_ref().map(|kafka| &kafka.bootstrap_servers);
         Some(Target {
-            kind: filtered_sum::KIND,
+            object: Object {
+                kind: filtered_sum::KIND,
+                namespace: namespace.clone(),
+                name: name.clone(),
+            },
             reference: sum.object_ref(&()),
             resource: ApiResource::erase::<FilteredSum>(&()),
             generation: sum.metadata.generation,
@@ -138,8 +134,6 @@ impl Targets {
             // Without any the spec is refused.
             bootstrap_servers: self.settings.bootstrap_servers(own).unwrap_or_default(),
             policy: self.policy(&sum.spec.scaling, RECORDS_PER_WORKER),
-            namespace: namespace.clone(),
-            name: name.clone(),
         })
     }
 
@@ -153,11 +147,81 @@ impl Targets {
     }
 }
 
+/// Adds what is to be scaled of a kind, and what is known of it now.
+fn go_through<K>(
+    objects: &[Arc<Guarded<K>>],
+    before: &mut HashMap<String, Known>,
+    known: &mut HashMap<String, Known>,
+    targets: &mut Vec<Arc<Target>>,
+    declared: impl Fn(&K) -> Option<Target>,
+) where
+    K: Resource<DynamicType = ()> + HasStatus<Status: Conditions>,
+{
+    for object in objects.iter().filter_map(|object| object.0.as_ref().ok()) {
+        let Some(uid) = object.uid() else { continue };
+        let now = known_now(object, before.remove(&uid), || declared(object));
+        targets.extend(now.target.clone());
+        known.insert(uid, now);
+    }
+}
+
+/// What is known of a resource now. Where it is as it was, that is as it was too: a thousand are gone through every few
+/// seconds.
+fn known_now<K>(object: &K, known: Option<Known>, declared: impl FnOnce() -> Option<Target>) -> Known
+where
+    K: Resource<DynamicType = ()> + HasStatus<Status: Conditions>,
+{
+    let version = object.resource_version();
+    match known {
+        Some(known) if version.is_some() && known.version == version => known,
+        known => {
+            let accepted = known.and_then(|known| known.accepted);
+            let (target, accepted) = match (verdict(object), declared()) {
+                (Some(verdict), Some(target)) => judged(target, verdict, accepted),
+                _ => (None, None),
+            };
+            Known {
+                version,
+                target,
+                accepted,
+            }
+        }
+    }
+}
+
+/// What is to be scaled, and what was accepted last. Pure.
+fn judged(
+    target: Target,
+    verdict: Verdict,
+    accepted: Option<Arc<Target>>,
+) -> (Option<Arc<Target>>, Option<Arc<Target>>) {
+    let declared = match (verdict, accepted) {
+        (Verdict::Accepted, _) => target.clone(),
+        (Verdict::Refused | Verdict::Unseen, Some(accepted)) => accepted.as_ref().clone(),
+        (Verdict::Refused, None) => {
+            let refused = Target {
+                refused: true,
+                ..target
+            };
+            return (Some(Arc::new(refused)), None);
+        }
+        (Verdict::Unseen, None) => return (None, None),
+    };
+    let declared = Arc::new(Target {
+        generation: target.generation,
+        conditions: target.conditions,
+        // Workers end whatever the rest of the spec says, and do not come back before it is accepted.
+        suspended: target.suspended || declared.suspended,
+        ..declared
+    });
+    (Some(Arc::clone(&declared)), Some(declared))
+}
+
+/// Those of the autoscaler.
 fn conditions<K: HasStatus<Status: Conditions>>(object: &K) -> Vec<Condition> {
-    let status = object.status();
-    status
-        .map(|status| status.conditions().to_vec())
-        .unwrap_or_default()
+    let conditions = object.status().map(Conditions::conditions).unwrap_or_default();
+    let is_ours = |condition: &&Condition| OF_AUTOSCALER.contains(&condition.condition_type.as_str());
+    conditions.iter().filter(is_ours).cloned().collect()
 }
 
 /// What the reconciler has said of a spec.
@@ -200,11 +264,11 @@ mod tests {
     /// The targets of a FilteredSum that is edited: at each edit, the most replicas and whether the spec is refused.
     fn targets(edits: &[&dyn Fn(&mut Value)]) -> Vec<Option<(i32, bool)>> {
         let targets = listed(edits).into_iter();
-        let told = |target: Target| (target.policy.max_replicas, target.refused);
+        let told = |target: Arc<Target>| (target.policy.max_replicas, target.refused);
         targets.map(|target| target.map(told)).collect()
     }
 
-    fn listed(edits: &[&dyn Fn(&mut Value)]) -> Vec<Option<Target>> {
+    fn listed(edits: &[&dyn Fn(&mut Value)]) -> Vec<Option<Arc<Target>>> {
         let mut sum = json!({
             "apiVersion": "naru.dev/v1alpha1", "kind": "FilteredSum",
             "metadata": { "name": "total", "namespace": "shop", "generation": 2, "uid": "1" },
@@ -223,13 +287,16 @@ mod tests {
             "k:9092",
         ];
         let targets = Targets::new(&Arc::new(Settings::parse_from(arguments)), jobs, sums);
-        let edits = edits.iter().map(|edit| {
+        let edits = edits.iter().zip(1..).map(|(edit, version)| {
             edit(&mut sum);
+            sum["metadata"]["resourceVersion"] = version.to_string().into();
             told.apply_watcher_event(&Event::Apply(kube::core::DeserializeGuard(Ok(
                 serde_json::from_value(sum.clone()).unwrap(),
             ))));
             let target = targets.list().pop()?;
             assert_eq!(target.generation, sum["metadata"]["generation"].as_i64());
+            let again = targets.list().pop().unwrap();
+            assert!(Arc::ptr_eq(&target, &again), "what is as it was is not made anew");
             Some(target)
         });
         edits.collect()

@@ -30,16 +30,14 @@ const CONCURRENT: usize = 8;
 /// Workers to be scaled.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// Kind, namespace and name of the resource that they belong to.
-    pub kind: &'static str,
-    pub namespace: String,
-    pub name: String,
+    /// The resource that they belong to.
+    pub object: Object,
     /// The resource, for events.
     pub reference: ObjectReference,
     /// Its kind as the API server knows it.
     pub resource: ApiResource,
     pub generation: Option<i64>,
-    /// Its conditions, of whoever wrote them.
+    /// What it says of its scaling.
     pub conditions: Vec<Condition>,
     /// Nothing is to run: neither looked at nor scaled.
     pub suspended: bool,
@@ -55,32 +53,22 @@ pub struct Target {
 
 impl Target {
     fn api(&self, context: &Context) -> Api<DynamicObject> {
-        Api::namespaced_with(context.client.clone(), &self.namespace, &self.resource)
+        Api::namespaced_with(context.client.clone(), &self.object.namespace, &self.resource)
     }
 
     /// Of the highest level: each line of a look says what it is about, whatever is filtered.
     fn span(&self) -> tracing::Span {
-        let Self {
+        let Object {
             kind,
             namespace,
             name,
-            generation,
-            ..
-        } = self;
-        tracing::error_span!("scale", kind, namespace, name, generation)
-    }
-
-    pub(crate) fn key(&self) -> Object {
-        Object {
-            kind: self.kind,
-            namespace: self.namespace.clone(),
-            name: self.name.clone(),
-        }
+        } = &self.object;
+        tracing::error_span!("scale", kind, namespace, name, generation = self.generation)
     }
 }
 
 /// Runs until `stop`. `targets` says at each round anew what there is to scale.
-pub async fn run(context: Arc<Context>, targets: impl Fn() -> Vec<Target>, stop: CancellationToken) {
+pub async fn run(context: Arc<Context>, targets: impl Fn() -> Vec<Arc<Target>>, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(context.settings.autoscale_every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut watches = Watches::default();
@@ -94,7 +82,7 @@ pub async fn run(context: Arc<Context>, targets: impl Fn() -> Vec<Target>, stop:
 /// One look at each target.
 async fn round(
     context: &Context,
-    targets: Vec<Target>,
+    targets: Vec<Arc<Target>>,
     watches: &mut Watches,
     written: &Written,
     stop: &CancellationToken,
@@ -109,7 +97,7 @@ async fn round(
     }
     let told = still.into_iter().map(|target| async move {
         if let Err(problem) = conditions::write(context, &target, &Look::default(), written).await {
-            tracing::warn!(object = %target.key(), %problem, "failed to say that nothing is scaled");
+            tracing::warn!(object = %target.object, %problem, "failed to say that nothing is scaled");
         }
     });
     stream::iter(told)
@@ -119,7 +107,7 @@ async fn round(
     let looks = targets.into_iter().map(|target| {
         let watched = watches.take(&target);
         async move {
-            let key = target.key();
+            let key = target.object.clone();
             // A look is short. The ones that have not begun when the operator ends are left out.
             let watched = if stop.is_cancelled() {
                 watched
@@ -142,14 +130,14 @@ async fn look(context: &Context, target: &Target, mut watched: Watched, written:
     metrics.looked(context.settings.autoscale_every);
     // Without a Deployment nothing was applied yet.
     let Some(replicas) = scale::replicas(context, target) else {
-        metrics.lag(&target.key(), None);
+        metrics.lag(&target.object, None);
         return watched;
     };
     let Some(lag) = watched.lag(&target.policy, &context.metrics.external).await else {
         return watched;
     };
     let known = lag.as_ref().ok().copied();
-    metrics.lag(&target.key(), known.map(|lag| lag.records));
+    metrics.lag(&target.object, known.map(|lag| lag.records));
     let seen = replicas;
     let replicas = watched.replicas(seen, Instant::now());
     let scaled = scale::scale(context, target, &mut watched.history, replicas, known).await;

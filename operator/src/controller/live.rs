@@ -122,6 +122,13 @@ where
         state.objects.get(&place).map(Object::parse)
     }
 
+    /// A part of the object of this name, for those who look often and need little.
+    pub fn part<T: DeserializeOwned>(&self, namespace: &str, name: &str) -> Option<T> {
+        let place = (namespace.to_owned(), name.to_owned());
+        let state = self.state();
+        state.objects.get(&place).map(Object::parse)
+    }
+
     /// Names of all that the owner with this uid controls, and that begin like this.
     pub fn owned(&self, namespace: &str, prefix: &str, uid: &str) -> Vec<String> {
         let state = self.state();
@@ -283,7 +290,7 @@ impl State {
 
 impl Object {
     fn parse<K: DeserializeOwned>(&self) -> K {
-        serde_json::from_str(&self.text).expect("it was written from this type")
+        serde_json::from_str(&self.text).expect("it was written from this type, of which this may be a part")
     }
 }
 

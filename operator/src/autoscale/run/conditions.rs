@@ -15,7 +15,7 @@ use kube::{
 };
 use naru_api::{
     Condition,
-    condition::{self, LAG_AVAILABLE, OF_AUTOSCALER, Observed, SCALING_ACTIVE, reason},
+    condition::{self, LAG_AVAILABLE, Observed, SCALING_ACTIVE, reason},
 };
 use serde_json::json;
 
@@ -65,12 +65,10 @@ pub(super) async fn write(
     look: &Look,
     written: &Written,
 ) -> Result<(), Refusal> {
-    let ours = |condition: &&Condition| OF_AUTOSCALER.contains(&condition.condition_type.as_str());
-    let known: Vec<_> = target.conditions.iter().filter(ours).cloned().collect();
     let before = written
         .lock()
-        .get(&target.key())
-        .map_or(known, |(_, sent)| sent.clone());
+        .get(&target.object)
+        .map_or_else(|| target.conditions.clone(), |(_, sent)| sent.clone());
     let observed = observed(target, look);
     let after = condition::merge(&before, &observed, target.generation, Timestamp::now());
     if before == after {
@@ -79,18 +77,20 @@ pub(super) async fn write(
     let body = json!({
         "apiVersion": target.resource.api_version,
         "kind": target.resource.kind,
-        "metadata": { "name": target.name },
+        "metadata": { "name": target.object.name },
         "status": { "conditions": after },
     });
     let (parameters, patch) = (PatchParams::apply(FIELD_MANAGER).force(), Patch::Apply(&body));
     let api = target.api(context);
-    within(api.patch_status(&target.name, &parameters, &patch))
+    within(api.patch_status(&target.object.name, &parameters, &patch))
         .await
-        .map_err(|problem| problem.doing(format!("write conditions of {}", target.key())))?;
+        .map_err(|problem| problem.doing(format!("write conditions of {}", target.object)))?;
     for event in transitions(&before, &after) {
         send(context, target, &event).await;
     }
-    written.lock().insert(target.key(), (Instant::now(), after));
+    written
+        .lock()
+        .insert(target.object.clone(), (Instant::now(), after));
     Ok(())
 }
 

@@ -12,6 +12,7 @@ use kube::{
     runtime::events::{Event, EventType},
 };
 use naru_api::condition::reason;
+use serde::Deserialize;
 use snafu::Snafu;
 use tokio::time::timeout;
 
@@ -19,17 +20,29 @@ use super::Target;
 use crate::{
     autoscale::{Decision, History, Lag, Observation, decide},
     controller::{Context, apply::AUTOSCALER},
-    worker,
+    metrics::Object,
 };
 
 /// Deadline of one request.
 const DEADLINE: Duration = Duration::from_secs(10);
 
+/// The part of a Deployment that matters here.
+#[derive(Deserialize)]
+struct Scaled {
+    spec: Replicas,
+}
+
+#[derive(Deserialize)]
+struct Replicas {
+    replicas: Option<i32>,
+}
+
 /// How many replicas the target's Deployment asks for, as the watch has it. None if there is no such Deployment.
 pub(super) fn replicas(context: &Context, target: &Target) -> Option<i32> {
     let deployments = &context.live.deployments;
-    let deployment = deployments.get(&target.namespace, &target.deployment)?;
-    Some(worker::replicas(&deployment))
+    let scaled: Scaled = deployments.part(&target.object.namespace, &target.deployment)?;
+    // The API server fills in 1 where nothing was said.
+    Some(scaled.spec.replicas.unwrap_or(1))
 }
 
 /// Decides, and changes the replicas if so decided. Returns how many there are to be then.
@@ -47,16 +60,17 @@ pub(super) async fn scale(
     };
     history.remember(&target.policy, &seen);
     let Target {
+        object, deployment, ..
+    } = target;
+    let Object {
         kind,
         namespace,
         name,
-        deployment,
-        ..
-    } = target;
+    } = object;
     let metrics = &context.metrics.scaling;
     match decide(&target.policy, history, &seen) {
         Decision::Hold { reason } => {
-            metrics.decided(&target.key(), replicas, replicas);
+            metrics.decided(object, replicas, replicas);
             tracing::debug!(kind, %namespace, %name, replicas, reason, "holding");
             Ok(None)
         }
@@ -74,7 +88,7 @@ pub(super) async fn scale(
             let deployments = deployments(&context.client, target);
             let patched = within(deployments.patch_scale(deployment, &parameters, &patch)).await;
             patched.map_err(|problem| problem.doing(format!("scale Deployment {deployment:?}")))?;
-            metrics.decided(&target.key(), replicas, to);
+            metrics.decided(object, replicas, to);
             tracing::info!(kind, %namespace, %name, from = replicas, to, reason, "scaled");
             publish(context, target, replicas, to, reason).await;
             Ok(Some(to))
@@ -104,7 +118,7 @@ pub(super) async fn send(context: &Context, target: &Target, event: &Event) {
 }
 
 fn deployments(client: &Client, target: &Target) -> Api<Deployment> {
-    Api::namespaced(client.clone(), &target.namespace)
+    Api::namespaced(client.clone(), &target.object.namespace)
 }
 
 /// What the API server did not do, as a sentence. The same refusal has the same words: no resource version and no number

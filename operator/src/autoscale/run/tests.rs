@@ -26,9 +26,11 @@ fn context() -> (Context, Server) {
 
 fn target() -> Target {
     Target {
-        kind: "FilteredSum",
-        namespace: "shop".to_owned(),
-        name: "total".to_owned(),
+        object: Object {
+            kind: "FilteredSum",
+            namespace: "shop".to_owned(),
+            name: "total".to_owned(),
+        },
         reference: ObjectReference {
             kind: Some("FilteredSum".to_owned()),
             name: Some("total".to_owned()),
@@ -139,7 +141,7 @@ async fn a_target_without_a_deployment_is_left_alone() {
     let (context, mut server) = context();
     let (target, mut watches) = (target(), Watches::default());
     let watched = watches.take(&target);
-    context.metrics.scaling.lag(&target.key(), Some(7));
+    context.metrics.scaling.lag(&target.object, Some(7));
     look(&context, &target, watched, &Written::default()).await;
     let text = context.metrics.text();
     assert!(!text.contains("lag_records{"), "nobody knows it any more: {text}");
@@ -164,12 +166,12 @@ async fn groups_of_a_silent_cluster_do_not_hold_up_the_others() {
     let targets = || -> Vec<_> {
         let dead = (0..50).map(|number| {
             let mut dead = target();
-            dead.name = format!("dead-{number}");
+            dead.object.name = format!("dead-{number}");
             dead
         });
         let mut well = target();
         well.bootstrap_servers = brokers.bootstrap_servers();
-        dead.chain([well]).collect()
+        dead.chain([well]).map(Arc::new).collect()
     };
     let (mut watches, written, stop) = (Watches::default(), Written::default(), CancellationToken::new());
     round(&context, targets(), &mut watches, &written, &stop).await;
@@ -205,7 +207,7 @@ async fn a_decision_is_not_made_again_while_the_watch_lags() {
         1,
         "it never came"
     );
-    watches.put([(target().key(), watched)]);
+    watches.put([(target().object, watched)]);
     watches.keep(&[]).await;
 }
 
@@ -239,7 +241,11 @@ async fn the_autoscaler_stops_when_told_and_an_unreachable_kafka_changes_nothing
         .deployments
         .put(context.live.deployments.begin(), &deployment(3));
     let (context, stop) = (Arc::new(context), CancellationToken::new());
-    let work = tokio::spawn(run(Arc::clone(&context), || vec![target()], stop.clone()));
+    let work = tokio::spawn(run(
+        Arc::clone(&context),
+        || vec![Arc::new(target())],
+        stop.clone(),
+    ));
     let (line, body) = answer(&mut server, StatusCode::OK, resource()).await;
     assert!(line.contains("/filteredsums/total/status?"), "{line}");
     assert_eq!(
@@ -350,7 +356,7 @@ async fn a_suspended_resource_is_neither_looked_at_nor_scaled_and_says_so() {
     let suspended = || {
         let mut target = target();
         target.suspended = true;
-        vec![target]
+        vec![Arc::new(target)]
     };
     let work = tokio::spawn(run(Arc::clone(&context), suspended, stop.clone()));
     let (line, body) = answer(&mut server, StatusCode::OK, resource()).await;
@@ -373,10 +379,10 @@ async fn a_resource_whose_spec_is_refused_from_the_start_says_that_it_is_not_sca
     let (context, mut server) = context();
     let (context, stop) = (Arc::new(context), CancellationToken::new());
     let refused = || {
-        vec![Target {
+        vec![Arc::new(Target {
             refused: true,
             ..target()
-        }]
+        })]
     };
     let work = tokio::spawn(run(Arc::clone(&context), refused, stop.clone()));
     let (_, body) = answer(&mut server, StatusCode::OK, resource()).await;

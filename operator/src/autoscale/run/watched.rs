@@ -71,6 +71,12 @@ struct Place {
 }
 
 impl Place {
+    fn is_of(&self, target: &Target) -> bool {
+        self.bootstrap_servers == target.bootstrap_servers
+            && self.group == target.group
+            && self.topic == target.topic
+    }
+
     fn of(target: &Target) -> Self {
         Self {
             bootstrap_servers: target.bootstrap_servers.clone(),
@@ -82,16 +88,17 @@ impl Place {
 
 impl Watches {
     /// Forgets all other targets, and returns which ones those were.
-    pub(super) async fn keep(&mut self, targets: &[Target]) -> Vec<Object> {
-        let places: BTreeMap<Object, Place> = targets
-            .iter()
-            .map(|target| (target.key(), Place::of(target)))
+    pub(super) async fn keep(&mut self, targets: &[Arc<Target>]) -> Vec<Object> {
+        let places: BTreeMap<&Object, &Target> =
+            targets.iter().map(|target| (&target.object, &**target)).collect();
+        let is_kept = |key: &Object, watched: &Watched| {
+            let target = places.get(key);
+            target.is_some_and(|target| watched.place.is_of(target))
+        };
+        let gone: BTreeMap<_, _> = self
+            .watched
+            .extract_if(.., |key, watched| !is_kept(key, watched))
             .collect();
-        let kept = |key: &Object, watched: &Watched| places.get(key) == Some(&watched.place);
-        let (kept, gone): (BTreeMap<_, _>, _) = std::mem::take(&mut self.watched)
-            .into_iter()
-            .partition(|(key, watched)| kept(key, watched));
-        self.watched = kept;
         let clusters: BTreeSet<&str> = targets
             .iter()
             .map(|target| target.bootstrap_servers.as_str())
@@ -109,7 +116,7 @@ impl Watches {
 
     /// What is remembered of this target, to be put back.
     pub(super) fn take(&mut self, target: &Target) -> Watched {
-        let mut watched = self.watched.remove(&target.key()).unwrap_or_else(|| Watched {
+        let mut watched = self.watched.remove(&target.object).unwrap_or_else(|| Watched {
             place: Place::of(target),
             seer: self.seer(target),
             history: History::default(),
@@ -216,12 +223,11 @@ impl Watched {
         if problem == self.problem {
             return;
         }
-        let Target {
+        let Object {
             kind,
             namespace,
             name,
-            ..
-        } = target;
+        } = &target.object;
         match &problem {
             Some(problem) => {
                 tracing::warn!(kind, %namespace, %name, problem, "unable to scale, so nothing changes")
