@@ -8,7 +8,10 @@ mod tests;
 use std::{
     collections::{BTreeMap, HashMap},
     fmt::Display,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -36,8 +39,8 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// How long a topic that was asked for without an answer may take to show.
 const LOST: Duration = Duration::from_secs(60);
 
-/// Topics that will be wanted soon, from which on all are asked for at once.
-const MANY: usize = 8;
+/// More topics than this are not looked at all at once.
+const MANY: usize = 4000;
 
 /// How many partitions a topic has, or why Kafka does not say.
 type Described = Result<i32, RDKafkaErrorCode>;
@@ -80,6 +83,13 @@ pub enum Error {
 
     #[snafu(display("{source}"), context(false))]
     Fenced { source: NotLeader },
+}
+
+fn described(topic: &MetadataTopic) -> Described {
+    match topic.error().map(RDKafkaErrorCode::from) {
+        None => Ok(i32::try_from(topic.partitions().len()).unwrap_or(i32::MAX)),
+        Some(code) => Err(code),
+    }
 }
 
 impl From<Error> for ReconcileError {
@@ -173,6 +183,10 @@ pub struct Cluster {
     external: External,
     /// Partitions by topic.
     topics: Cache<String, i32>,
+    /// When all topics were asked for last: one that was not among them was missing then.
+    looked: Mutex<Option<Instant>>,
+    /// There are more topics than can be looked at all at once.
+    has_many: AtomicBool,
     /// When the configuration of a topic was seen to be right.
     checked: Mutex<HashMap<String, Instant>>,
     fence: Fence,
@@ -198,6 +212,8 @@ impl Cluster {
             endpoint: Endpoint::default(),
             external,
             topics: Cache::default(),
+            looked: Mutex::default(),
+            has_many: AtomicBool::default(),
             checked: Mutex::default(),
             fence,
             created: Mutex::default(),
@@ -221,7 +237,10 @@ impl Cluster {
         if let Some(partitions) = self.topics.get(&topic, freshness, wanted) {
             return Ok(Some(partitions));
         }
-        match self.describe(turn, &topic).await?.remove(&topic) {
+        if self.looked().is_some_and(|asked| asked > wanted) {
+            return Ok(None);
+        }
+        match self.look(turn, &topic).await? {
             Some(Ok(partitions)) => Ok(Some(partitions)),
             None | Some(Err(RDKafkaErrorCode::UnknownTopicOrPartition)) => Ok(None),
             Some(Err(code)) => RefusedSnafu {
@@ -233,32 +252,43 @@ impl Cluster {
         }
     }
 
-    /// Asks for this topic. Where many others will be wanted soon, one question for all that there are is cheaper than
-    /// one for each, after which librdkafka would keep a handle with a queue for each partition, too.
-    async fn describe(&self, turn: Turn<'_>, topic: &str) -> Result<BTreeMap<String, Described>, Error> {
+    /// Looks at all topics at once, since passes come in crowds, and since librdkafka keeps a handle with a queue for
+    /// each partition of a topic that is asked for by its name. Where there are very many, at this one alone. What this
+    /// client may not see is not there.
+    async fn look(&self, turn: Turn<'_>, topic: &str) -> Result<Option<Described>, Error> {
         let asked = Instant::now();
-        let due = self.topics.due(asked);
         let (admin, name) = (Arc::clone(&self.admin), topic.to_owned());
+        let only_one = self.has_many.load(Ordering::Relaxed);
         let look = tokio::task::spawn_blocking(move || {
-            let only = (due.len() < MANY).then_some(name.as_str());
+            let only = only_one.then_some(name.as_str());
             let metadata = admin.inner().fetch_metadata(only, DEADLINE)?;
             let topics = metadata.topics().iter();
-            let wanted = topics.filter(|topic| topic.name() == name || due.contains(topic.name()));
-            let described = |topic: &MetadataTopic| match topic.error().map(RDKafkaErrorCode::from) {
-                None => Ok(i32::try_from(topic.partitions().len()).unwrap_or(i32::MAX)),
-                Some(code) => Err(code),
-            };
-            let found = wanted.map(|topic| (topic.name().to_owned(), described(topic)));
-            Ok::<_, KafkaError>(found.collect::<BTreeMap<_, _>>())
+            let described = topics.map(|topic| (topic.name().to_owned(), described(topic)));
+            Ok::<_, KafkaError>(described.collect::<HashMap<_, _>>())
         });
         let look = async { look.await.expect("the closure does not panic") };
-        let found = self.ask(turn, look).await?;
-        for (topic, described) in &found {
-            if let Ok(partitions) = described {
-                self.topics.put(topic.clone(), *partitions, asked);
-            }
+        let mut found = self.ask(turn, look).await?;
+        let answer = found.remove(topic);
+        if let Some(Ok(partitions)) = answer {
+            self.topics.put(topic.to_owned(), partitions, asked);
         }
-        Ok(found)
+        if found.len() > MANY {
+            self.has_many.store(true, Ordering::Relaxed);
+        } else if !only_one {
+            for (topic, described) in found {
+                if let Ok(partitions) = described {
+                    self.topics.put(topic, partitions, asked);
+                }
+            }
+            let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+            *looked = looked.max(Some(asked));
+        }
+        Ok(answer)
+    }
+
+    /// When all topics were asked for last.
+    fn looked(&self) -> Option<Instant> {
+        *self.looked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Creates the topic if there is none, for the resource with this uid, and adds partitions where the spec allows it.

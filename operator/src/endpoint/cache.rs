@@ -1,7 +1,7 @@
 //! Answers that change rarely, for a short while. Pure: the clock is handed in.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     hash::Hash,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -12,16 +12,7 @@ const MANY: usize = 4096;
 
 /// Answers by question. Only what is there is remembered, never that something is missing.
 #[derive(Debug)]
-pub(crate) struct Cache<K, V>(Mutex<HashMap<K, Remembered<V>>>);
-
-#[derive(Debug)]
-struct Remembered<V> {
-    answer: V,
-    /// When the question was put to whoever answered.
-    asked: Instant,
-    /// When somebody wanted to know last.
-    wanted: Instant,
-}
+pub(crate) struct Cache<K, V>(Mutex<HashMap<K, (Instant, V)>>);
 
 impl<K, V> Default for Cache<K, V> {
     fn default() -> Self {
@@ -29,27 +20,14 @@ impl<K, V> Default for Cache<K, V> {
     }
 }
 
-impl<K: Clone + Eq + Hash, V: Clone> Cache<K, V> {
+impl<K: Eq + Hash, V: Clone> Cache<K, V> {
     /// The answer, unless it is too old for the freshness that is asked for, as of `now`. One to a question that was put
     /// later than that is fresh in any case.
     pub(crate) fn get(&self, question: &K, freshness: Freshness, now: Instant) -> Option<V> {
-        let mut answers = self.answers();
-        let known = answers.get_mut(question)?;
-        known.wanted = known.wanted.max(now);
-        let age = now.saturating_duration_since(known.asked);
-        (known.asked > now || age < freshness.oldest()).then(|| known.answer.clone())
-    }
-
-    /// Questions that will have to be asked again soon: somebody wanted to know not long ago, and half the time is over
-    /// for which the answer does.
-    pub(crate) fn due(&self, now: Instant) -> HashSet<K> {
-        let is_due = |known: &Remembered<V>| {
-            now.saturating_duration_since(known.asked) >= Freshness::Recent.oldest() / 2
-                && now.saturating_duration_since(known.wanted) < Freshness::Known.oldest()
-        };
         let answers = self.answers();
-        let due = answers.iter().filter(|(_, known)| is_due(known));
-        due.map(|(question, _)| question.clone()).collect()
+        let (asked, answer) = answers.get(question)?;
+        let age = now.saturating_duration_since(*asked);
+        (*asked > now || age < freshness.oldest()).then(|| answer.clone())
     }
 
     /// Remembers an answer to a question that was asked at this time.
@@ -57,15 +35,9 @@ impl<K: Clone + Eq + Hash, V: Clone> Cache<K, V> {
         let mut answers = self.answers();
         if answers.len() >= MANY {
             let oldest = Freshness::Known.oldest();
-            answers.retain(|_, known| asked.saturating_duration_since(known.asked) < oldest);
+            answers.retain(|_, (then, _)| asked.saturating_duration_since(*then) < oldest);
         }
-        let wanted = answers.get(&question).map_or(asked, |known| known.wanted);
-        let known = Remembered {
-            answer,
-            asked,
-            wanted,
-        };
-        answers.insert(question, known);
+        answers.insert(question, (asked, answer));
     }
 
     /// Forgets an answer: something was changed.
@@ -73,7 +45,7 @@ impl<K: Clone + Eq + Hash, V: Clone> Cache<K, V> {
         self.answers().remove(question);
     }
 
-    fn answers(&self) -> MutexGuard<'_, HashMap<K, Remembered<V>>> {
+    fn answers(&self) -> MutexGuard<'_, HashMap<K, (Instant, V)>> {
         // A panic elsewhere cannot leave a half-made answer behind.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -141,19 +113,6 @@ mod tests {
         assert_eq!(cache.get(&"items", Freshness::Now, start), Some(3));
         let later = start + Duration::from_millis(2);
         assert_eq!(cache.get(&"items", Freshness::Now, later), None);
-    }
-
-    #[test]
-    fn what_is_wanted_is_asked_again_in_good_time_and_what_nobody_wants_is_not() {
-        let (cache, start) = (Cache::default(), Instant::now());
-        let after = |seconds| start + Duration::from_secs(seconds);
-        cache.put("wanted", (), start);
-        cache.put("unwanted", (), start);
-        assert!(cache.due(after(9)).is_empty());
-        assert_eq!(cache.due(after(10)).len(), 2);
-        cache.get(&"wanted", Freshness::Recent, after(30));
-        cache.put("wanted", (), after(30));
-        assert_eq!(cache.due(after(80)), HashSet::from(["wanted"]));
     }
 
     #[test]

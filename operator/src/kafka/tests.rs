@@ -107,27 +107,45 @@ async fn brokers_that_nobody_runs_are_named_and_asked_once() {
 }
 
 #[tokio::test]
-async fn many_topics_are_asked_for_at_once_before_they_are_too_old() {
+async fn one_look_tells_all_who_wait_for_one_what_there_is_and_what_is_not() {
     let brokers = MockCluster::new(1).unwrap();
-    let topics: Vec<_> = (0..=MANY).map(|number| format!("topic-{number}")).collect();
-    for topic in &topics {
+    for topic in ["items", "totals"] {
         brokers.create_topic(topic, 3, 1).unwrap();
     }
     let cluster = Clusters::default().get(&brokers.bootstrap_servers()).unwrap();
     let before = Instant::now();
-    // Seen a while ago, when they had fewer partitions.
-    for topic in &topics {
-        cluster
-            .topics
-            .put(topic.clone(), 2, before - Duration::from_secs(15));
+    let items = cluster.partitions("items", Freshness::Now);
+    assert_eq!(items.await.unwrap(), Some(3));
+    assert_eq!(
+        cluster.topics.get(&"totals".to_owned(), Freshness::Now, before),
+        Some(3)
+    );
+    let asked = cluster.looked();
+    assert!(asked > Some(before));
+
+    // Whoever comes later asks again.
+    brokers.create_topic("late", 1, 1).unwrap();
+    let late = cluster.partitions("late", Freshness::Recent);
+    assert_eq!(late.await.unwrap(), Some(1));
+    assert!(cluster.looked() > asked);
+}
+
+#[tokio::test]
+async fn one_of_very_many_topics_is_looked_at_alone() {
+    let brokers = MockCluster::new(1).unwrap();
+    for topic in ["items", "totals"] {
+        brokers.create_topic(topic, 3, 1).unwrap();
     }
-    let last = topics.last().unwrap();
-    assert_eq!(cluster.partitions(last, Freshness::Now).await.unwrap(), Some(3));
-    for topic in &topics {
-        assert_eq!(
-            cluster.topics.get(topic, Freshness::Now, before),
-            Some(3),
-            "{topic}"
-        );
-    }
+    let cluster = Clusters::default().get(&brokers.bootstrap_servers()).unwrap();
+    cluster.has_many.store(true, Ordering::Relaxed);
+    let before = Instant::now();
+    let items = cluster.partitions("items", Freshness::Now);
+    assert_eq!(items.await.unwrap(), Some(3));
+    assert_eq!(
+        cluster.topics.get(&"totals".to_owned(), Freshness::Now, before),
+        None
+    );
+    assert_eq!(cluster.looked(), None);
+    let missing = cluster.partitions("missing", Freshness::Now);
+    assert_eq!(missing.await.unwrap(), None);
 }
