@@ -123,8 +123,8 @@ fn what_is_kept_is_small() {
     let texts = |state: &State| -> usize { state.objects.values().map(|object| object.text.len()).sum() };
     let bytes =
         texts(&live.config_maps.state()) + texts(&live.deployments.state()) + texts(&live.budgets.state());
-    // Of a ScrapeJob with its four children: 1,000 of them take less than 10 MB.
-    assert!(bytes < 10 * 1024, "{bytes} bytes");
+    // Of a ScrapeJob with its four children: 1,000 of them take less than 5 MB.
+    assert!(bytes < 5 * 1024, "{bytes} bytes");
 }
 
 #[tokio::test]
