@@ -8,7 +8,10 @@ use std::{
     collections::HashMap,
     fmt,
     hash::Hash,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -21,6 +24,8 @@ pub use self::cache::Freshness;
 
 /// How long a call waits for its turn. A resource that waits holds a place among the ones that are worked on.
 const PATIENCE: Duration = Duration::from_millis(500);
+/// Calls that wait for their turn at an endpoint that is not known to answer.
+const MOST_WAITING: u32 = 3;
 /// An endpoint that nobody has asked for so long is forgotten. Each resource asks every half minute.
 const UNUSED: Duration = Duration::from_secs(300);
 
@@ -72,6 +77,8 @@ pub(crate) struct Endpoint {
     breaker: Mutex<Breaker>,
     /// A call has ended.
     ended: Notify,
+    /// Who waits for that.
+    waiting: AtomicU32,
 }
 
 impl Endpoint {
@@ -89,6 +96,7 @@ impl Endpoint {
     /// Waits until a request may begin.
     pub(crate) async fn turn(&self, answers: Answers) -> Result<Turn<'_>, NoAnswer> {
         let end = tokio::time::Instant::now() + PATIENCE;
+        let mut waiting = None;
         loop {
             // Before the look, or a call that ends in between would go unnoticed.
             let ended = self.ended.notified();
@@ -102,12 +110,24 @@ impl Endpoint {
                     });
                 }
                 Admission::Refused(silence) => return Err(NoAnswer::Silent(silence)),
+                Admission::Full if waiting.is_none() => waiting = Some(self.wait()?),
                 Admission::Full => {}
             }
             if tokio::time::timeout_at(end, ended).await.is_err() {
                 return Err(NoAnswer::Busy);
             }
         }
+    }
+
+    /// Joins those who wait. Each of them holds a pass, of which a controller has so many: at an endpoint that may well be
+    /// silent few wait, and the others come again later.
+    fn wait(&self) -> Result<Waiting<'_>, NoAnswer> {
+        let before = self.waiting.fetch_add(1, Ordering::Relaxed);
+        let waiting = Waiting(&self.waiting);
+        if before >= MOST_WAITING && !self.breaker().answers() {
+            return Err(NoAnswer::Busy);
+        }
+        Ok(waiting)
     }
 
     /// Whether a call is under way that may take long.
@@ -118,6 +138,14 @@ impl Endpoint {
     fn breaker(&self) -> MutexGuard<'_, Breaker> {
         // A panic elsewhere cannot leave a half-made count behind.
         self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Waiting<'a>(&'a AtomicU32);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -208,10 +236,7 @@ impl<K: Clone + Eq + Hash, T> Pool<K, T> {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        convert::Infallible,
-        sync::atomic::{AtomicU32, Ordering},
-    };
+    use std::convert::Infallible;
 
     use super::*;
 
@@ -259,6 +284,32 @@ mod tests {
         );
         assert!(again.elapsed() < PATIENCE && silence.since.is_some(), "{silence}");
         assert_eq!(asked.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn few_wait_at_an_endpoint_that_has_never_answered_and_all_at_one_that_has() {
+        let (endpoint, asked) = (Endpoint::default(), AtomicU32::new(0));
+        let told_at_once = async || {
+            let began = Instant::now();
+            let calls = (0..16).map(|_| async {
+                _ = endpoint.call(Answers::Soon, black_hole(&asked)).await;
+                began.elapsed() < PATIENCE / 2
+            });
+            let told = futures::future::join_all(calls).await;
+            told.into_iter().filter(|at_once| *at_once).count()
+        };
+        assert_eq!(told_at_once().await, 12, "one asks and three wait");
+
+        let endpoint = Endpoint::default();
+        assert!(endpoint.call(Answers::Soon, async { Ok(()) }).await.is_ok());
+        let calls = (0..16).map(|_| {
+            endpoint.call(Answers::Soon, async {
+                tokio::task::yield_now().await;
+                Ok(())
+            })
+        });
+        let answers = futures::future::join_all(calls).await;
+        assert!(answers.iter().all(Result::is_ok), "{answers:?}");
     }
 
     #[tokio::test]

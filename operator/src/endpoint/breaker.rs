@@ -88,6 +88,11 @@ impl Breaker {
         Admission::Begun(self.openings)
     }
 
+    /// Whether the last call got an answer.
+    pub(super) fn answers(&self) -> bool {
+        matches!(self.health, Health::Answers)
+    }
+
     /// Whether a call is under way that may take long.
     pub(super) fn is_at_work(&self) -> bool {
         self.under_way.long > 0
