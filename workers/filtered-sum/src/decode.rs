@@ -1,17 +1,33 @@
-//! From the bytes of a message to a record.
+//! From the bytes of a message to a record, or to the few fields of it that are wanted.
+//!
+//! There are two ways. [`Decoder::project`] walks over the bytes and takes the fields as scalars ([`projection`],
+//! [`walk`]): that is how nearly all records are read. [`Decoder::decode`] makes a whole value, with apache-avro: slow,
+//! and right by definition. Whoever cannot do with the first asks the second, which also says what is wrong with bytes
+//! that are no record.
 //!
 //! Nothing here asks the registry: a schema that is not known yet is named by [`Decoder::unknown`], and whoever
 //! has found out tells [`Decoder::learn`].
 
-use std::collections::HashMap;
+mod binary;
+mod projection;
+#[cfg(test)]
+mod tests;
+mod walk;
+
+use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read};
 use std::sync::Arc;
 
 use apache_avro::Schema;
 use apache_avro::reader::datum::GenericDatumReader;
 use apache_avro::types::Value;
+use naru_rules::filter::Scalar;
 use naru_worker_core::avro::wire;
-use snafu::{OptionExt, ResultExt, Snafu, ensure};
+use naru_worker_core::run::chain;
+use snafu::{ResultExt, Snafu, ensure};
+
+use self::projection::Projection;
+use self::walk::{Fault, MAX_DEPTH, MAX_EMPTY};
 
 /// Largest part of a record that is allocated because its length prefix says so, bytes. A message is smaller.
 const MAX_ALLOCATION: usize = 64 << 20;
@@ -34,20 +50,39 @@ pub enum DecodeError {
     },
     #[snafu(display("{length} bytes are left after the record, which has schema {schema_id}"))]
     Trailing { length: usize, schema_id: u32 },
+    #[snafu(display(
+        "more than {MAX_DEPTH} values are within each other in the record, which has schema {schema_id}"
+    ))]
+    TooDeep { schema_id: u32 },
+    #[snafu(display(
+        "the record, which has schema {schema_id}, has more items than it can have bytes for, or more than {MAX_EMPTY} \
+         without any"
+    ))]
+    TooMany { schema_id: u32 },
 }
 
 /// Decodes messages whose schemas it has learned.
 #[derive(Debug)]
 pub struct Decoder {
-    schemas: HashMap<u32, Arc<Schema>>,
+    wanted: Vec<String>,
+    /// By id. Most topics have a few schemas, which this finds without hashing.
+    schemas: BTreeMap<u32, Known>,
     unreadable: HashMap<u32, String>,
 }
 
+#[derive(Debug)]
+struct Known {
+    schema: Arc<Schema>,
+    projection: Projection,
+}
+
 impl Decoder {
-    pub fn new() -> Self {
+    /// `wanted` are the fields that [`Self::project`] takes.
+    pub fn new(wanted: &[String]) -> Self {
         apache_avro::util::max_allocation_bytes(MAX_ALLOCATION);
         Self {
-            schemas: HashMap::new(),
+            wanted: wanted.to_vec(),
+            schemas: BTreeMap::new(),
             unreadable: HashMap::new(),
         }
     }
@@ -61,9 +96,13 @@ impl Decoder {
 
     /// `schema` is the one with this id, or the reason why there is none that could be used.
     pub fn learn(&mut self, schema_id: u32, schema: Result<Arc<Schema>, String>) {
-        match schema {
-            Ok(schema) => {
-                self.schemas.insert(schema_id, schema);
+        let known = schema.and_then(|schema| {
+            let projection = Projection::compile(&schema, &self.wanted).map_err(|error| chain(&error))?;
+            Ok(Known { schema, projection })
+        });
+        match known {
+            Ok(known) => {
+                self.schemas.insert(schema_id, known);
             }
             Err(reason) => {
                 if self.unreadable.len() >= MAX_UNREADABLE {
@@ -79,12 +118,24 @@ impl Decoder {
         self.unreadable.clear();
     }
 
-    pub fn decode(&self, message: &[u8]) -> Result<Value, DecodeError> {
+    /// Puts the wanted fields of the record into `row`, in their order; one that the record lacks leaves its place as
+    /// it is. False when [`Self::decode`] is to be asked: the message holds no record, or not exactly one.
+    pub fn project<'a>(&'a self, message: &'a [u8], row: &mut [Scalar<'a>]) -> Result<bool, DecodeError> {
         let (schema_id, datum) = wire::decode(message)?;
-        if let Some(reason) = self.unreadable.get(&schema_id) {
-            return UnreadableSnafu { reason }.fail();
+        match self.known(schema_id)?.projection.take(datum, row) {
+            Ok(is_record) => Ok(is_record),
+            Err(Fault::Malformed) => Ok(false),
+            Err(Fault::TooDeep) => TooDeepSnafu { schema_id }.fail(),
+            Err(Fault::TooMany) => TooManySnafu { schema_id }.fail(),
         }
-        let schema = self.schemas.get(&schema_id).context(UnknownSnafu { schema_id })?;
+    }
+
+    /// The whole value of the message.
+    pub fn decode(&self, message: &[u8]) -> Result<Value, DecodeError> {
+        // First of all, because it has bounds that apache-avro has not.
+        self.project(message, &mut [])?;
+        let (schema_id, datum) = wire::decode(message)?;
+        let schema = &self.known(schema_id)?.schema;
         let mut bytes = Whole(datum);
         let value = GenericDatumReader::builder(schema)
             .build()
@@ -99,6 +150,16 @@ impl Decoder {
             }
         );
         Ok(value)
+    }
+
+    fn known(&self, schema_id: u32) -> Result<&Known, DecodeError> {
+        if let Some(known) = self.schemas.get(&schema_id) {
+            return Ok(known);
+        }
+        match self.unreadable.get(&schema_id) {
+            Some(reason) => UnreadableSnafu { reason }.fail(),
+            None => UnknownSnafu { schema_id }.fail(),
+        }
     }
 }
 
@@ -115,150 +176,5 @@ impl Read for Whole<'_> {
             ));
         }
         self.0.read(buffer)
-    }
-}
-
-impl Default for Decoder {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use apache_avro::writer::datum::GenericDatumWriter;
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn schema() -> Arc<Schema> {
-        let text = r#"{"type": "record", "name": "Item", "fields": [
-            {"name": "price", "type": ["null", "long"]},
-            {"name": "title", "type": "string"},
-            {"name": "category", "type": {"type": "array", "items": "string"}}]}"#;
-        Arc::new(Schema::parse_str(text).unwrap())
-    }
-
-    fn item() -> Value {
-        Value::Record(vec![
-            ("price".to_owned(), Value::Union(1, Box::new(Value::Long(5)))),
-            ("title".to_owned(), Value::String("bicycle".to_owned())),
-            (
-                "category".to_owned(),
-                Value::Array(vec![Value::String("sports".to_owned())]),
-            ),
-        ])
-    }
-
-    fn message() -> Vec<u8> {
-        let schema = schema();
-        let datum = GenericDatumWriter::builder(&schema)
-            .build()
-            .unwrap()
-            .write_value_to_vec(item())
-            .unwrap();
-        wire::encode(3, &datum)
-    }
-
-    fn decoder() -> Decoder {
-        let mut decoder = Decoder::new();
-        decoder.learn(3, Ok(schema()));
-        decoder
-    }
-
-    #[test]
-    fn a_message_is_decoded_with_the_schema_that_it_names() {
-        assert_eq!(decoder().decode(&message()).unwrap(), item());
-    }
-
-    #[test]
-    fn a_schema_is_to_be_learned_once() {
-        let mut decoder = Decoder::new();
-        assert_eq!(decoder.unknown(&message()), Some(3));
-        decoder.learn(3, Err("there is no schema with id 3".to_owned()));
-        assert_eq!(decoder.unknown(&message()), None);
-        assert_eq!(
-            decoder.decode(&message()).unwrap_err().to_string(),
-            "there is no schema with id 3"
-        );
-        decoder.forget_unreadable();
-        assert_eq!(decoder.unknown(&message()), Some(3));
-        decoder.learn(3, Ok(schema()));
-        assert_eq!(decoder.unknown(&message()), None);
-    }
-
-    #[test]
-    fn unreadable_schemas_do_not_pile_up() {
-        let mut decoder = Decoder::new();
-        for schema_id in 0..5000 {
-            decoder.learn(schema_id, Err(String::new()));
-        }
-        assert!(decoder.unreadable.len() <= MAX_UNREADABLE);
-    }
-
-    #[test]
-    fn what_is_not_exactly_a_record_is_refused() {
-        let whole = message();
-        let cut = &whole[..whole.len() - 1];
-        let longer = [&whole[..], &[0]].concat();
-        for (message, reason) in [
-            (&b"{\"price\": 5}"[..], "the value begins with byte 123"),
-            (b"", "too short"),
-            (cut, "the value does not fit schema 3"),
-            (&longer, "1 bytes are left after the record, which has schema 3"),
-        ] {
-            let error = decoder().decode(message).unwrap_err().to_string();
-            assert!(error.contains(reason), "{error}");
-        }
-    }
-
-    #[test]
-    fn a_record_that_is_cut_off_anywhere_is_refused() {
-        // Every field in the last place: what is cut off must never be taken for null.
-        for field in [
-            "\"string\"",
-            "\"boolean\"",
-            "\"bytes\"",
-            "[\"null\", \"long\"]",
-            "[\"null\", \"string\"]",
-        ] {
-            let text = format!(
-                r#"{{"type": "record", "name": "Item", "fields": [
-                    {{"name": "price", "type": "long"}}, {{"name": "last", "type": {field}}}]}}"#
-            );
-            let last = match field {
-                "\"string\"" => Value::String("bicycle".to_owned()),
-                "\"boolean\"" => Value::Boolean(true),
-                "\"bytes\"" => Value::Bytes(vec![1, 2]),
-                "[\"null\", \"long\"]" => Value::Union(1, Box::new(Value::Long(1_000_000))),
-                _ => Value::Union(1, Box::new(Value::String("bicycle".to_owned()))),
-            };
-            let item = Value::Record(vec![
-                ("price".to_owned(), Value::Long(700)),
-                ("last".to_owned(), last),
-            ]);
-            let schema = Arc::new(Schema::parse_str(&text).unwrap());
-            let datum = GenericDatumWriter::builder(&schema)
-                .build()
-                .unwrap()
-                .write_value_to_vec(item)
-                .unwrap();
-            let mut decoder = Decoder::new();
-            decoder.learn(3, Ok(schema));
-            for length in 0..datum.len() {
-                assert!(
-                    decoder.decode(&wire::encode(3, &datum[..length])).is_err(),
-                    "{field} {length}"
-                );
-            }
-            assert!(decoder.decode(&wire::encode(3, &datum)).is_ok(), "{field}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn no_bytes_do_worse_than_an_error(datum: Vec<u8>) {
-            let _ = decoder().decode(&wire::encode(3, &datum));
-        }
     }
 }

@@ -5,7 +5,11 @@
 //! are: fields `region` = `Seoul` and `brand` = null are `Seoul|\N`. Numbers are written in decimal, booleans
 //! as `true` and `false`, enums as their symbol.
 
+use std::fmt::{Display, Write};
+
+use apache_avro::Uuid;
 use apache_avro::types::Value;
+use naru_rules::filter::Scalar;
 use snafu::{OptionExt, Snafu, ensure};
 
 /// Most bytes of a group's text: it is part of a record's key, and of a primary key in a database.
@@ -25,41 +29,27 @@ pub enum GroupError {
     TooLong { length: usize },
 }
 
-/// The text of the group that `record` belongs to.
-pub fn group(fields: &[String], record: &[(String, Value)]) -> Result<String, GroupError> {
-    let mut text = String::new();
-    for (index, field) in fields.iter().enumerate() {
-        if index > 0 {
-            text.push('|');
-        }
+/// Makes `text` that of the group that `record` belongs to. After an error it is of no use.
+pub fn group(fields: &[String], record: &[(String, Value)], text: &mut String) -> Result<(), GroupError> {
+    text.clear();
+    for field in fields {
         let (_, value) = record
             .iter()
             .find(|(name, _)| name == field)
             .context(MissingFieldSnafu { field })?;
-        append(value, &mut text).context(TypeSnafu { field })?;
+        append(Scalar::of(value), text).context(TypeSnafu { field })?;
     }
-    ensure!(text.len() <= MAX_LENGTH, TooLongSnafu { length: text.len() });
-    Ok(text)
+    end(text)
 }
 
-fn append(value: &Value, text: &mut String) -> Option<()> {
+/// Puts the next value behind those in `text`. `None` if it is none that a group could be named by.
+pub fn append(value: Scalar<'_>, text: &mut String) -> Option<()> {
     match value {
-        Value::Union(_, value) => append(value, text)?,
-        Value::Null => text.push_str("\\N"),
-        Value::Boolean(value) => text.push_str(if *value { "true" } else { "false" }),
-        Value::Int(value) | Value::Date(value) | Value::TimeMillis(value) => {
-            text.push_str(&value.to_string())
-        }
-        Value::Long(value)
-        | Value::TimeMicros(value)
-        | Value::TimestampMillis(value)
-        | Value::TimestampMicros(value)
-        | Value::TimestampNanos(value)
-        | Value::LocalTimestampMillis(value)
-        | Value::LocalTimestampMicros(value)
-        | Value::LocalTimestampNanos(value) => text.push_str(&value.to_string()),
-        Value::Uuid(value) => text.push_str(&value.to_string()),
-        Value::String(value) | Value::Enum(_, value) => {
+        Scalar::Null => text.push_str("\\N"),
+        Scalar::Boolean(value) => text.push_str(if value { "true" } else { "false" }),
+        Scalar::Integer(value) | Scalar::Time(value) => push(text, value),
+        Scalar::Uuid(high, low) => push(text, Uuid::from_u64_pair(high, low)),
+        Scalar::Text(value) if value.contains(['\\', '|']) => {
             for character in value.chars() {
                 if matches!(character, '\\' | '|') {
                     text.push('\\');
@@ -67,9 +57,23 @@ fn append(value: &Value, text: &mut String) -> Option<()> {
                 text.push(character);
             }
         }
-        _ => return None,
+        Scalar::Text(value) => text.push_str(value),
+        Scalar::Double(_) | Scalar::Other => return None,
     }
+    text.push('|');
     Some(())
+}
+
+/// Ends a text to which all values were appended.
+pub fn end(text: &mut String) -> Result<(), GroupError> {
+    text.pop();
+    ensure!(text.len() <= MAX_LENGTH, TooLongSnafu { length: text.len() });
+    Ok(())
+}
+
+fn push(text: &mut String, value: impl Display) {
+    // A string takes whatever is written to it.
+    let _ = write!(text, "{value}");
 }
 
 #[cfg(test)]
@@ -87,7 +91,8 @@ mod tests {
             .cloned()
             .zip(values.iter().cloned())
             .collect::<Vec<_>>();
-        group(&fields, &record)
+        let mut group_text = "of the record before".to_owned();
+        group(&fields, &record, &mut group_text).map(|()| group_text)
     }
 
     fn text(value: &str) -> Value {
@@ -128,7 +133,7 @@ mod tests {
             Err(GroupError::Type { field: field() })
         );
         assert_eq!(
-            group(&[field()], &[]),
+            group(&[field()], &[], &mut String::new()),
             Err(GroupError::MissingField { field: field() })
         );
         assert_eq!(

@@ -26,6 +26,7 @@ pub mod dead_letter;
 pub mod decode;
 pub mod group;
 pub mod identity;
+pub mod judge;
 pub mod metrics;
 pub mod output;
 pub mod overall;

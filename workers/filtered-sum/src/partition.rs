@@ -1,6 +1,7 @@
 //! The totals of one input partition: a function of the records before an offset.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use snafu::{ResultExt, Snafu};
 
@@ -8,11 +9,11 @@ use crate::accumulator::{Accumulator, Overflow};
 use crate::total::{Scope, Total};
 
 /// What a record is to the sum.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome<'a> {
     /// It passed the filter. `group` is `None` when nothing is grouped, `value` when the field is null.
     Summed {
-        group: Option<String>,
+        group: Option<&'a str>,
         value: Option<i64>,
     },
     /// The filter dropped it, or it is a tombstone: there is nothing to add.
@@ -36,10 +37,28 @@ pub struct PartitionTotals {
     partition: i32,
     next_offset: i64,
     all: Accumulator,
-    groups: BTreeMap<String, Accumulator>,
+    groups: HashMap<Arc<str>, Group>,
     changed: bool,
     offset_is_missing: bool,
-    changed_groups: BTreeSet<String>,
+    /// Names of those that changed.
+    changed_groups: Vec<Arc<str>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Group {
+    name: Arc<str>,
+    accumulator: Accumulator,
+    changed: bool,
+}
+
+impl Group {
+    fn new(name: &str, accumulator: Accumulator) -> Self {
+        Self {
+            name: Arc::from(name),
+            accumulator,
+            changed: false,
+        }
+    }
 }
 
 impl PartitionTotals {
@@ -59,14 +78,18 @@ impl PartitionTotals {
         all: Accumulator,
         groups: BTreeMap<String, Accumulator>,
     ) -> Self {
+        let groups = groups.into_iter().map(|(name, accumulator)| {
+            let group = Group::new(&name, accumulator);
+            (Arc::clone(&group.name), group)
+        });
         Self {
             partition,
             next_offset,
             all,
-            groups,
+            groups: groups.collect(),
             changed: false,
             offset_is_missing: false,
-            changed_groups: BTreeSet::new(),
+            changed_groups: Vec::new(),
         }
     }
 
@@ -98,7 +121,7 @@ impl PartitionTotals {
 
     /// Adds the record at `offset`; false if it is covered already. After an error nothing has changed.
     /// Offsets between records belong to transaction markers and to records that compaction removed.
-    pub fn apply(&mut self, offset: i64, outcome: Outcome) -> Result<bool, ApplyError> {
+    pub fn apply(&mut self, offset: i64, outcome: Outcome<'_>) -> Result<bool, ApplyError> {
         if offset < self.next_offset {
             return Ok(false);
         }
@@ -109,11 +132,23 @@ impl PartitionTotals {
             Outcome::Dead => (None, Accumulator::dead()),
         };
         let all = self.all.merge(one).context(ApplySnafu { partition, offset })?;
-        if let Some(group) = group {
-            let before = self.groups.get(&group).copied().unwrap_or_default();
-            let after = before.merge(one).context(ApplySnafu { partition, offset })?;
-            self.groups.insert(group.clone(), after);
-            self.changed_groups.insert(group);
+        if let Some(name) = group {
+            // Only a new group costs memory.
+            let group = match self.groups.get_mut(name) {
+                Some(group) => group,
+                None => {
+                    let group = Group::new(name, Accumulator::default());
+                    self.groups.entry(Arc::clone(&group.name)).or_insert(group)
+                }
+            };
+            group.accumulator = group
+                .accumulator
+                .merge(one)
+                .context(ApplySnafu { partition, offset })?;
+            if !group.changed {
+                group.changed = true;
+                self.changed_groups.push(Arc::clone(&group.name));
+            }
         }
         self.all = all;
         self.next_offset = offset + 1;
@@ -135,7 +170,7 @@ impl PartitionTotals {
         let groups = self
             .changed_groups
             .iter()
-            .map(|group| (Some(group.clone()), self.groups[group]));
+            .map(|name| (Some(String::from(&**name)), self.groups[name].accumulator));
         let all = self.changed.then_some((None, self.all));
         groups.chain(all).map(|(group, accumulator)| Total {
             scope: Scope::Partition {
@@ -151,7 +186,11 @@ impl PartitionTotals {
     pub fn committed(&mut self) {
         self.changed = false;
         self.offset_is_missing = false;
-        self.changed_groups.clear();
+        for name in self.changed_groups.drain(..) {
+            if let Some(group) = self.groups.get_mut(&name) {
+                group.changed = false;
+            }
+        }
     }
 }
 
@@ -162,20 +201,27 @@ mod tests {
     use super::*;
     use crate::accumulator::MAX_SUM;
 
-    fn summed(group: &str, value: i64) -> Outcome {
+    fn summed(group: &str, value: i64) -> Outcome<'_> {
         Outcome::Summed {
-            group: Some(group.to_owned()),
+            group: Some(group),
             value: Some(value),
         }
     }
 
-    fn any_outcome() -> impl Strategy<Value = Outcome> {
+    fn any_outcome() -> impl Strategy<Value = Outcome<'static>> {
+        let group = prop_oneof![Just(None), Just(Some("a")), Just(Some("b"))];
         prop_oneof![
-            (prop::option::of("[ab]"), any::<Option<i64>>())
-                .prop_map(|(group, value)| Outcome::Summed { group, value }),
+            (group, any::<Option<i64>>()).prop_map(|(group, value)| Outcome::Summed { group, value }),
             Just(Outcome::Dropped),
             Just(Outcome::Dead),
         ]
+    }
+
+    fn accumulators(totals: &PartitionTotals) -> BTreeMap<String, Accumulator> {
+        let groups = totals.groups.values();
+        groups
+            .map(|group| (group.name.to_string(), group.accumulator))
+            .collect()
     }
 
     #[test]
@@ -257,7 +303,7 @@ mod tests {
         ) {
             let apply = |totals: &mut PartitionTotals, from: usize, outcomes: &[Outcome]| {
                 for (index, outcome) in outcomes.iter().enumerate() {
-                    totals.apply(i64::try_from(from + index).unwrap(), outcome.clone()).unwrap();
+                    totals.apply(i64::try_from(from + index).unwrap(), *outcome).unwrap();
                 }
             };
             let mut straight = PartitionTotals::fresh(0, 0);
@@ -266,11 +312,12 @@ mod tests {
             let at = at.index(outcomes.len() + 1);
             let mut first = PartitionTotals::fresh(0, 0);
             apply(&mut first, 0, &outcomes[..at]);
-            let mut second = PartitionTotals::restored(0, first.next_offset, first.all, first.groups);
+            let mut second = PartitionTotals::restored(0, first.next_offset, first.all, accumulators(&first));
             apply(&mut second, at, &outcomes[at..]);
 
-            prop_assert_eq!((second.next_offset, second.all, &second.groups), (straight.next_offset, straight.all, &straight.groups));
-            let grouped = second.groups.values().try_fold(Accumulator::default(), |all, group| all.merge(*group)).unwrap();
+            let groups = accumulators(&second);
+            prop_assert_eq!((second.next_offset, second.all, &groups), (straight.next_offset, straight.all, &accumulators(&straight)));
+            let grouped = groups.values().try_fold(Accumulator::default(), |all, group| all.merge(*group)).unwrap();
             prop_assert!(grouped.count <= second.all.count);
         }
     }

@@ -2,11 +2,10 @@
 
 use apache_avro::types::Value;
 use naru_contract::FilteredSumWorker;
-use naru_rules::filter::{self, EvaluateError, Filter, FilterError, type_name};
+use naru_rules::filter::{self, EvaluateError, Filter, FilterError, Scalar, type_name};
 use snafu::{OptionExt, Snafu};
 
-use crate::group::{GroupError, group};
-use crate::partition::Outcome;
+use crate::group::{self, GroupError};
 
 /// Why a record can be neither summed nor dropped.
 #[derive(Debug, PartialEq, Eq, Snafu)]
@@ -25,21 +24,65 @@ pub enum Unfit {
     Group { source: GroupError },
 }
 
+/// What the rules make of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Dropped,
+    /// It adds this, or nothing if it is null, to the sum of all and to that of its group.
+    Summed(Option<i64>),
+}
+
 /// The compiled rules of a `FilteredSum`.
+///
+/// They judge a record by its wanted fields ([`Self::judge_row`]) or as a whole ([`Self::judge`]). The first way is the
+/// quick one; it says the same as the second or nothing.
 #[derive(Clone, Debug)]
 pub struct Rules {
     filter: Option<Filter>,
     field: String,
     group_by: Vec<String>,
+    /// Every field that is read, once: those of the filter first, in its order.
+    wanted: Vec<String>,
+    /// Where among them the filter's end, and which the field to be summed and those to group by are.
+    filter_end: usize,
+    place: usize,
+    group_places: Vec<usize>,
 }
 
 impl Rules {
     pub fn compile(config: &FilteredSumWorker) -> Result<Self, FilterError> {
-        Ok(Self {
-            filter: config.filter.as_deref().map(filter::compile).transpose()?,
-            field: config.field.clone(),
-            group_by: config.group_by.clone(),
-        })
+        let filter = config.filter.as_deref().map(filter::compile).transpose()?;
+        Ok(Self::new(filter, config.field.clone(), config.group_by.clone()))
+    }
+
+    fn new(filter: Option<Filter>, field: String, group_by: Vec<String>) -> Self {
+        let mut wanted = match &filter {
+            Some(filter) => filter.fields().iter().cloned().collect(),
+            None => Vec::new(),
+        };
+        let filter_end = wanted.len();
+        let mut place_of = |name: &String| {
+            wanted.iter().position(|known| known == name).unwrap_or_else(|| {
+                wanted.push(name.clone());
+                wanted.len() - 1
+            })
+        };
+        let place = place_of(&field);
+        let group_places = group_by.iter().map(place_of).collect();
+        Self {
+            filter,
+            field,
+            group_by,
+            wanted,
+            filter_end,
+            place,
+            group_places,
+        }
+    }
+
+    /// The fields of a row, in its order.
+    pub fn wanted(&self) -> &[String] {
+        &self.wanted
     }
 
     /// Whether sums are kept by group too.
@@ -47,14 +90,38 @@ impl Rules {
         !self.group_by.is_empty()
     }
 
-    /// A record that the filter drops is not looked at further: it may lack what the others must have.
-    pub fn judge(&self, record: &Value) -> Result<Outcome, Unfit> {
+    /// Judges a record by its wanted fields, and makes `group` the text of its group if it is summed by group. `None`
+    /// when that takes more than scalars, and whenever something is wrong.
+    pub fn judge_row(&self, row: &[Scalar<'_>], group: &mut String) -> Option<Verdict> {
+        if let Some(filter) = &self.filter
+            && !filter.holds(row.get(..self.filter_end)?)?
+        {
+            return Some(Verdict::Dropped);
+        }
+        let value = match row.get(self.place)? {
+            Scalar::Integer(value) => Some(*value),
+            Scalar::Null => None,
+            _ => return None,
+        };
+        if self.has_groups() {
+            group.clear();
+            for place in &self.group_places {
+                group::append(*row.get(*place)?, group)?;
+            }
+            group::end(group).ok()?;
+        }
+        Some(Verdict::Summed(value))
+    }
+
+    /// Judges a record, and makes `group` the text of its group if it is summed by group. A record that the filter
+    /// drops is not looked at further: it may lack what the others must have.
+    pub fn judge(&self, record: &Value, group: &mut String) -> Result<Verdict, Unfit> {
         let passes = self
             .filter
             .as_ref()
             .map_or(Ok(true), |filter| filter.matches(record))?;
         if !passes {
-            return Ok(Outcome::Dropped);
+            return Ok(Verdict::Dropped);
         }
         let Value::Record(fields) = record else {
             return NotARecordSnafu {
@@ -67,27 +134,21 @@ impl Rules {
             .iter()
             .find(|(name, _)| name == field)
             .context(MissingFieldSnafu { field })?;
-        let value = integer(value).ok_or_else(|| Unfit::NotAnInteger {
-            field: field.clone(),
-            found: type_name(value),
-        })?;
-        let group = if self.has_groups() {
-            Some(group(&self.group_by, fields)?)
-        } else {
-            None
+        let value = match Scalar::of(value) {
+            Scalar::Integer(value) => Some(value),
+            Scalar::Null => None,
+            _ => {
+                return NotAnIntegerSnafu {
+                    field,
+                    found: type_name(value),
+                }
+                .fail();
+            }
         };
-        Ok(Outcome::Summed { group, value })
-    }
-}
-
-/// The outer option is whether it is an integer or null, the inner one whether it is not null.
-fn integer(value: &Value) -> Option<Option<i64>> {
-    match value {
-        Value::Int(value) => Some(Some(i64::from(*value))),
-        Value::Long(value) => Some(Some(*value)),
-        Value::Null => Some(None),
-        Value::Union(_, value) => integer(value),
-        _ => None,
+        if self.has_groups() {
+            group::group(&self.group_by, fields, group)?;
+        }
+        Ok(Verdict::Summed(value))
     }
 }
 
@@ -96,11 +157,11 @@ mod tests {
     use super::*;
 
     fn rules(filter: Option<&str>, group_by: &[&str]) -> Rules {
-        Rules {
-            filter: filter.map(|filter| filter::compile(filter).unwrap()),
-            field: "price".to_owned(),
-            group_by: group_by.iter().map(|field| (*field).to_owned()).collect(),
-        }
+        Rules::new(
+            filter.map(|filter| filter::compile(filter).unwrap()),
+            "price".to_owned(),
+            group_by.iter().map(|field| (*field).to_owned()).collect(),
+        )
     }
 
     fn record(price: Value) -> Value {
@@ -110,11 +171,25 @@ mod tests {
         ])
     }
 
-    fn summed(group: Option<&str>, value: Option<i64>) -> Outcome {
-        Outcome::Summed {
-            group: group.map(str::to_owned),
-            value,
-        }
+    /// What both ways say, which must be the same, and the group's text.
+    fn judge(rules: &Rules, record: &Value) -> Result<(Verdict, String), Unfit> {
+        let Value::Record(fields) = record else {
+            panic!("{record:?}")
+        };
+        let row = rules.wanted().iter().map(|name| {
+            let field = fields.iter().find(|(field, _)| field == name);
+            field.map_or(Scalar::Other, |(_, value)| Scalar::of(value))
+        });
+        let (mut quick_text, mut text) = (String::new(), String::new());
+        let quick = rules.judge_row(&row.collect::<Vec<_>>(), &mut quick_text);
+        let verdict = rules.judge(record, &mut text);
+        assert_eq!(quick, verdict.as_ref().ok().copied(), "{rules:?} {record:?}");
+        assert_eq!((quick.is_none(), quick_text), (verdict.is_err(), text.clone()));
+        verdict.map(|verdict| (verdict, text))
+    }
+
+    fn summed(group: &str, value: Option<i64>) -> (Verdict, String) {
+        (Verdict::Summed(value), group.to_owned())
     }
 
     #[test]
@@ -124,45 +199,52 @@ mod tests {
             (
                 Some("price <= 1000000"),
                 Value::Long(1_000_000),
-                summed(None, Some(1_000_000)),
+                summed("", Some(1_000_000)),
             ),
-            (Some("price <= 1000000"), Value::Long(1_000_001), Outcome::Dropped),
+            (
+                Some("price <= 1000000"),
+                Value::Long(1_000_001),
+                (Verdict::Dropped, String::new()),
+            ),
             (
                 Some("price <= 1000000"),
                 Value::Long(i64::MIN),
-                summed(None, Some(i64::MIN)),
+                summed("", Some(i64::MIN)),
             ),
-            (Some("price == null"), null(), summed(None, None)),
-            (None, Value::Int(-3), summed(None, Some(-3))),
+            (Some("price == null"), null(), summed("", None)),
+            (None, Value::Int(-3), summed("", Some(-3))),
             (
                 None,
                 Value::Union(1, Box::new(Value::Long(4))),
-                summed(None, Some(4)),
+                summed("", Some(4)),
             ),
-            (None, Value::Null, summed(None, None)),
+            (None, Value::Null, summed("", None)),
             // What is dropped need not be a number.
             (
                 Some("region != 'Seoul'"),
                 Value::String("free".to_owned()),
-                Outcome::Dropped,
+                (Verdict::Dropped, String::new()),
             ),
         ] {
             assert_eq!(
-                rules(filter, &[]).judge(&record(price)),
+                judge(&rules(filter, &[]), &record(price)),
                 Ok(expected),
                 "{filter:?}"
             );
         }
         assert_eq!(
-            rules(None, &["region"]).judge(&record(Value::Int(1))),
-            Ok(summed(Some("Seoul"), Some(1)))
+            judge(&rules(None, &["region"]), &record(Value::Int(1))),
+            Ok(summed("Seoul", Some(1)))
         );
     }
 
     #[test]
     fn a_record_that_can_be_neither_says_why() {
+        assert_eq!(
+            rules(None, &[]).judge(&Value::Long(1), &mut String::new()),
+            Err(Unfit::NotARecord { found: "long" })
+        );
         for (rules, record, reason) in [
-            (rules(None, &[]), Value::Long(1), "expected a record, found long"),
             (
                 rules(None, &[]),
                 Value::Record(vec![]),
@@ -184,7 +266,7 @@ mod tests {
                 "the record has no field \"brand\", by which it is to be grouped",
             ),
         ] {
-            assert_eq!(rules.judge(&record).unwrap_err().to_string(), reason);
+            assert_eq!(judge(&rules, &record).unwrap_err().to_string(), reason);
         }
     }
 }

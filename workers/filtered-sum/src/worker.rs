@@ -25,8 +25,8 @@ use self::error::StoppingSnafu;
 use self::idle::IdlePartitions;
 use self::schemas::Schemas;
 use crate::dead_letter::{DeadLetter, DeadLetters};
-use crate::decode::Decoder;
 use crate::identity::Identity;
+use crate::judge::Judge;
 use crate::metrics::Metrics;
 use crate::output::{Output, Tail};
 use crate::partition::{Outcome, PartitionTotals};
@@ -118,7 +118,7 @@ impl<'a> Worker<'a> {
             metrics,
             output,
             schema_id,
-            schemas: Schemas::new(registry, context.runtime.clone()),
+            schemas: Schemas::new(registry, context.runtime.clone(), Judge::new(rules.clone())),
             idle: IdlePartitions::new(),
             producer,
             owned: None,
@@ -236,7 +236,7 @@ impl<'a> Worker<'a> {
         };
         if let Some(schema_id) = message
             .payload()
-            .and_then(|value| self.schemas.decoder.unknown(value))
+            .and_then(|value| self.schemas.judge.decoder.unknown(value))
         {
             consumer.pause(partition)?;
             self.schemas.ask(partition, schema_id);
@@ -245,7 +245,7 @@ impl<'a> Worker<'a> {
         }
         let judged = match message.payload() {
             None => Ok(Outcome::Dropped),
-            Some(value) => judge(&self.schemas.decoder, self.rules, value),
+            Some(value) => self.schemas.judge.judge(value),
         };
         let (outcome, reason) = match judged {
             Ok(outcome) => (outcome, None),
@@ -348,9 +348,4 @@ fn log(consumer: &GroupConsumer, partition: i32, written: i64) -> Result<Log, Er
         younger: consumer.first_since(partition, written.saturating_add(CLOCKS))?,
         end: consumer.stable_ends(&[partition])?[0],
     })
-}
-
-fn judge(decoder: &Decoder, rules: &Rules, value: &[u8]) -> Result<Outcome, String> {
-    let record = decoder.decode(value).map_err(|error| chain(&error))?;
-    rules.judge(&record).map_err(|error| chain(&error))
 }

@@ -26,6 +26,8 @@
 //! `exists`, `exists_one`, `map` and `filter`, and the functions of [`FUNCTIONS`].
 
 mod check;
+mod condition;
+mod scalar;
 mod value;
 
 use std::{collections::BTreeSet, fmt, sync::Arc};
@@ -42,6 +44,8 @@ use cel::{
 use snafu::Snafu;
 
 pub use self::check::FUNCTIONS;
+use self::condition::Condition;
+pub use self::scalar::Scalar;
 pub use self::value::type_name;
 
 /// Most bytes of an expression.
@@ -93,6 +97,7 @@ pub struct Filter(Arc<Compiled>);
 struct Compiled {
     expression: String,
     fields: BTreeSet<String>,
+    condition: Condition,
     program: Program,
     environment: Arc<Env>,
 }
@@ -118,9 +123,11 @@ pub fn compile(expression: &str) -> Result<Filter, FilterError> {
         reason,
     })?;
     let expression = expression.to_owned();
+    let condition = Condition::compile(program.expression(), &fields);
     Ok(Filter(Arc::new(Compiled {
         expression,
         fields,
+        condition,
         program,
         environment: Arc::new(environment),
     })))
@@ -173,6 +180,16 @@ impl Filter {
     /// not the evaluation would reach it.
     pub fn fields(&self) -> &BTreeSet<String> {
         &self.0.fields
+    }
+
+    /// What [`Self::matches`] says of a record that holds `row`, its [`Self::fields`] in their order. `None` when only
+    /// the record itself can tell, as it must whenever there is something wrong with it.
+    pub fn holds(&self, row: &[Scalar<'_>]) -> Option<bool> {
+        // What is not looked at here may be something that no filter reads, which is an error for every expression.
+        if row.iter().any(|scalar| matches!(scalar, Scalar::Other)) {
+            return None;
+        }
+        self.0.condition.holds(row)
     }
 
     /// Whether `record` passes. It must be a [`Value::Record`].

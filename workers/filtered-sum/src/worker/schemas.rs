@@ -13,7 +13,7 @@ use naru_worker_core::run::chain;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
-use crate::decode::Decoder;
+use crate::judge::Judge;
 
 /// Pause after the registry did not answer; the client has tried for a while by then.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -23,7 +23,7 @@ const UNREADABLE: Duration = Duration::from_secs(30);
 type Answer = (u32, Result<Arc<Schema>, Error>);
 
 pub(super) struct Schemas {
-    pub(super) decoder: Decoder,
+    pub(super) judge: Judge,
     registry: Arc<Registry>,
     runtime: Handle,
     /// What each waiting partition waits for. Never more than there are partitions, and as many questions at most.
@@ -35,9 +35,9 @@ pub(super) struct Schemas {
 }
 
 impl Schemas {
-    pub(super) fn new(registry: Arc<Registry>, runtime: Handle) -> Self {
+    pub(super) fn new(registry: Arc<Registry>, runtime: Handle, judge: Judge) -> Self {
         Self {
-            decoder: Decoder::new(),
+            judge,
             registry,
             runtime,
             waiting: BTreeMap::new(),
@@ -50,7 +50,7 @@ impl Schemas {
     /// Asks for a schema that the next record of `partition` has.
     pub(super) fn ask(&mut self, partition: i32, schema_id: u32) {
         if self.forgot_unreadable.elapsed() > UNREADABLE {
-            self.decoder.forget_unreadable();
+            self.judge.decoder.forget_unreadable();
             self.forgot_unreadable = Instant::now();
         }
         if !self.waiting.values().any(|awaited| *awaited == schema_id) {
@@ -92,7 +92,7 @@ impl Schemas {
                 }
             };
             self.failures.remove(&schema_id);
-            self.decoder.learn(schema_id, schema);
+            self.judge.decoder.learn(schema_id, schema);
             self.waiting.retain(|partition, awaited| {
                 if *awaited == schema_id {
                     partitions.push(*partition);

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use apache_avro::{Decimal, types::Value};
 use proptest::prelude::*;
 
-use super::{EvaluateError, Filter, FilterError, MAX_LENGTH, compile};
+use super::{EvaluateError, Filter, FilterError, MAX_LENGTH, Scalar, compile};
 
 fn text(value: &str) -> Value {
     Value::String(value.to_owned())
@@ -312,6 +312,164 @@ proptest! {
     fn no_text_makes_the_compiler_fail_otherwise_than_with_an_error(text in "[a-c0-9 .(),'\"<>=!&|?:+*/%{}\\[\\]\\\\-]{0,60}") {
         if let Ok(filter) = compile(&text) {
             let _ = filter.matches(&product());
+        }
+    }
+}
+
+/// What the filter says of the fields that it reads, as scalars.
+fn holds(filter: &Filter, record: &Value) -> Option<bool> {
+    let Value::Record(fields) = record else {
+        panic!("{record:?}")
+    };
+    let row = filter.fields().iter().map(|name| {
+        let field = fields.iter().find(|(field, _)| field == name);
+        field.map_or(Scalar::Other, |(_, value)| Scalar::of(value))
+    });
+    filter.holds(&row.collect::<Vec<_>>())
+}
+
+#[test]
+fn most_filters_are_decided_by_scalars() {
+    for (expression, expected) in [
+        ("price <= 1000000", Some(true)),
+        ("1000000 < price", Some(false)),
+        ("price <= 1000000.5 && weight < 1", Some(true)),
+        ("price > -5 && -0.5 < weight", Some(true)),
+        ("!(price < 1000000) && !sold", Some(true)),
+        ("discount == null || discount < 5", Some(true)),
+        ("discount < 5 && discount != null", Some(false)),
+        ("state in ['NEW', 'USED'] && discount in [null]", Some(true)),
+        (
+            "title.contains('26') && title.startsWith('자') && !title.endsWith('자')",
+            Some(true),
+        ),
+        ("note == 'as new' && state != note", Some(true)),
+        ("sortDate > 1600000000000 && day == 19000", Some(true)),
+        ("true", Some(true)),
+        // An unknown part does not matter where another one decides.
+        ("price < 0 && count + 1 == 4", Some(false)),
+        ("count + 1 == 4 || price > 0", Some(true)),
+        ("count + 1 == 4 && price > 0", None),
+        ("!(count + 1 == 4)", None),
+        // Errors, for which CEL has the words.
+        ("discount < 5", None),
+        ("price", None),
+        ("price < 'a'", None),
+        ("!price", None),
+        ("missing == 1 || true", None),
+        ("cost == 1 || true", None),
+        // More than scalars.
+        ("'bikes' in category || true", None),
+        ("image == b'a'", None),
+        ("price < 5u", None),
+        ("int == 7", None),
+    ] {
+        assert_eq!(holds(&filter(expression), &product()), expected, "{expression}");
+    }
+}
+
+fn any_value() -> impl Strategy<Value = Value> {
+    let scalar = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::Boolean),
+        (-3..3).prop_map(Value::Int),
+        prop_oneof![
+            -3..3_i64,
+            any::<i64>(),
+            Just(1 << 53),
+            Just((1 << 53) + 1),
+            Just(i64::MAX),
+            Just(i64::MIN)
+        ]
+        .prop_map(Value::Long),
+        prop_oneof![
+            any::<f64>(),
+            -3.0..3.0,
+            Just(1.0),
+            Just(-0.0),
+            Just(f64::NAN),
+            Just(9007199254740992.0),
+            Just(9223372036854775808.0)
+        ]
+        .prop_map(Value::Double),
+        any::<f32>().prop_map(Value::Float),
+        "[ab]{0,2}".prop_map(Value::String),
+        Just(Value::Enum(0, "a".to_owned())),
+        (-3..3_i64).prop_map(Value::TimestampMillis),
+        (-3..3).prop_map(Value::Date),
+        Just(Value::Uuid(apache_avro::Uuid::from_u64_pair(1, 2))),
+        Just(Value::Bytes(vec![b'a'])),
+        Just(Value::Array(vec![Value::Int(1)])),
+        Just(Value::Decimal(Decimal::from(vec![1]))),
+    ];
+    (scalar, any::<bool>()).prop_map(|(value, in_union)| if in_union { union(value) } else { value })
+}
+
+fn any_expression() -> impl Strategy<Value = String> {
+    let operand = prop::sample::select(vec![
+        "a",
+        "b",
+        "c",
+        "a",
+        "b",
+        "c",
+        ".a",
+        "none",
+        "null",
+        "true",
+        "false",
+        "0",
+        "1",
+        "-1",
+        "- 1",
+        "1.0",
+        "-0.5",
+        "9007199254740993",
+        "9223372036854775807",
+        "-9223372036854775808",
+        "9223372036854775808.0",
+        "1u",
+        "''",
+        "'a'",
+        "'ab'",
+        "b'a'",
+        "(a + 1)",
+        "[1]",
+        "int",
+        "type(a)",
+        "(a == b)",
+    ]);
+    let operand = || operand.clone();
+    let operator = prop::sample::select(vec!["==", "!=", "<", "<=", ">", ">="]);
+    let leaf = prop_oneof![
+        6 => (operand(), operator, operand()).prop_map(|(left, operator, right)| format!("{left} {operator} {right}")),
+        2 => (operand(), prop::collection::vec(operand(), 0..3)).prop_map(|(operand, list)| format!("{operand} in [{}]", list.join(", "))),
+        2 => (operand(), prop::sample::select(vec!["contains", "startsWith", "endsWith"]), operand())
+            .prop_map(|(text, test, part)| format!("{text}.{test}({part})")),
+        1 => operand().prop_map(str::to_owned),
+    ];
+    leaf.prop_recursive(4, 16, 2, |part| {
+        prop_oneof![
+            (part.clone(), part.clone()).prop_map(|(left, right)| format!("({left}) && ({right})")),
+            (part.clone(), part.clone()).prop_map(|(left, right)| format!("({left}) || ({right})")),
+            part.clone().prop_map(|part| format!("!({part})")),
+            (part.clone(), part.clone(), part)
+                .prop_map(|(one, two, three)| format!("({one}) ? ({two}) : ({three})")),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4000))]
+
+    #[test]
+    fn what_scalars_decide_is_what_cel_says(expression in any_expression(), values in prop::collection::vec((any_value(), any_value(), any_value()), 4)) {
+        let Ok(filter) = compile(&expression) else { return Ok(()) };
+        for (a, b, c) in values {
+            let record = Value::Record([("a", a), ("b", b), ("c", c)].map(|(name, value)| (name.to_owned(), value)).into());
+            if let Some(holds) = holds(&filter, &record) {
+                prop_assert_eq!(filter.matches(&record), Ok(holds), "{} {:?}", expression, record);
+            }
         }
     }
 }

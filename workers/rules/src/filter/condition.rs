@@ -1,0 +1,219 @@
+//! The part of CEL that most filters are written in, over scalars and without allocation.
+//!
+//! It answers where it is certain of what CEL would, and otherwise not at all. In particular it knows no errors: a
+//! part that it cannot compute is unknown, and CEL's `&&` and `||` do with an unknown part what they do with one that
+//! has failed. So there is one place that finds the words for what is wrong, and it is CEL's.
+
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
+
+use cel::common::ast::operators::{
+    EQUALS, GREATER, GREATER_EQUALS, IN, LESS, LESS_EQUALS, LOGICAL_AND, LOGICAL_NOT, LOGICAL_OR, NEGATE,
+    NOT_EQUALS,
+};
+use cel::common::ast::{CallExpr, Expr, IdedExpr, LiteralValue};
+
+use super::scalar::Scalar;
+
+/// A compiled expression.
+#[derive(Debug)]
+pub(super) enum Condition {
+    /// The value itself, which must be a bool.
+    Holds(Operand),
+    Compares(Comparison, Operand, Operand),
+    IsAmong(Operand, Box<[Operand]>),
+    /// What CEL's `contains`, `startsWith` or `endsWith` say of two texts.
+    Texts(fn(&str, &str) -> bool, Operand, Operand),
+    Not(Box<Self>),
+    And(Box<[Self; 2]>),
+    Or(Box<[Self; 2]>),
+    /// Anything else.
+    Unknown,
+}
+
+#[derive(Debug)]
+pub(super) enum Comparison {
+    Equal,
+    NotEqual,
+    Ordered(fn(Ordering) -> bool),
+}
+
+#[derive(Debug)]
+pub(super) enum Operand {
+    /// A place in the row.
+    Field(usize),
+    Text(String),
+    /// Any other literal.
+    Literal(Scalar<'static>),
+}
+
+impl Condition {
+    /// `fields` are those of a row, in its order.
+    pub(super) fn compile(at: &IdedExpr, fields: &BTreeSet<String>) -> Self {
+        Self::known(at, fields).unwrap_or(Self::Unknown)
+    }
+
+    fn known(at: &IdedExpr, fields: &BTreeSet<String>) -> Option<Self> {
+        let Expr::Call(call) = &at.expr else {
+            return Operand::compile(at, fields).map(Self::Holds);
+        };
+        let operand = |at: &IdedExpr| Operand::compile(at, fields);
+        let name = call.func_name.as_str();
+        match (call.target.as_deref(), call.args.as_slice()) {
+            (None, [one]) if name == LOGICAL_NOT => Some(Self::Not(Box::new(Self::compile(one, fields)))),
+            (None, [left, right]) => {
+                let parts = || Box::new([left, right].map(|part| Self::compile(part, fields)));
+                match name {
+                    LOGICAL_AND => Some(Self::And(parts())),
+                    LOGICAL_OR => Some(Self::Or(parts())),
+                    IN => Some(Self::IsAmong(operand(left)?, list(right, fields)?)),
+                    _ => Some(Self::Compares(comparison(name)?, operand(left)?, operand(right)?)),
+                }
+            }
+            (Some(text), [part]) => Some(Self::Texts(test(call)?, operand(text)?, operand(part)?)),
+            _ => None,
+        }
+    }
+
+    /// What CEL says, if that is certain.
+    pub(super) fn holds(&self, row: &[Scalar<'_>]) -> Option<bool> {
+        match self {
+            Self::Holds(operand) => match operand.value(row) {
+                Scalar::Boolean(value) => Some(value),
+                _ => None,
+            },
+            Self::Compares(comparison, left, right) => {
+                let (left, right) = (left.value(row), right.value(row));
+                match comparison {
+                    Comparison::Equal => equal(left, right),
+                    Comparison::NotEqual => equal(left, right).map(|equal| !equal),
+                    Comparison::Ordered(is) => order(left, right).map(is),
+                }
+            }
+            Self::IsAmong(operand, list) => {
+                let operand = operand.value(row);
+                list.iter().try_fold(false, |found, one| {
+                    equal(one.value(row), operand).map(|equal| found || equal)
+                })
+            }
+            Self::Texts(test, text, part) => match (text.value(row), part.value(row)) {
+                (Scalar::Text(text), Scalar::Text(part)) => Some(test(text, part)),
+                _ => None,
+            },
+            Self::Not(part) => part.holds(row).map(|holds| !holds),
+            Self::And(parts) => decided_by(false, parts, row),
+            Self::Or(parts) => decided_by(true, parts, row),
+            Self::Unknown => None,
+        }
+    }
+}
+
+/// `&&` is decided by a part that is false, `||` by one that is true, whatever the other part is.
+fn decided_by(decisive: bool, [left, right]: &[Condition; 2], row: &[Scalar<'_>]) -> Option<bool> {
+    let left = left.holds(row);
+    if left == Some(decisive) {
+        return left;
+    }
+    match right.holds(row) {
+        Some(right) if right == decisive || left.is_some() => Some(right),
+        _ => None,
+    }
+}
+
+impl Operand {
+    fn compile(at: &IdedExpr, fields: &BTreeSet<String>) -> Option<Self> {
+        match &at.expr {
+            // A name of which `fields` knows nothing is that of a type, or written in another way.
+            Expr::Ident(name) => fields.iter().position(|field| field == name).map(Self::Field),
+            Expr::Literal(literal) => Self::literal(literal),
+            Expr::Call(call) if call.func_name == NEGATE => match call.args.as_slice() {
+                [
+                    IdedExpr {
+                        expr: Expr::Literal(literal),
+                        ..
+                    },
+                ] => match Self::literal(literal)? {
+                    Self::Literal(Scalar::Integer(value)) => value
+                        .checked_neg()
+                        .map(|value| Self::Literal(Scalar::Integer(value))),
+                    Self::Literal(Scalar::Double(value)) => Some(Self::Literal(Scalar::Double(-value))),
+                    _ => None,
+                },
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    fn literal(literal: &LiteralValue) -> Option<Self> {
+        Some(match literal {
+            LiteralValue::Null => Self::Literal(Scalar::Null),
+            LiteralValue::Boolean(value) => Self::Literal(Scalar::Boolean(*value.inner())),
+            LiteralValue::Int(value) => Self::Literal(Scalar::Integer(*value.inner())),
+            LiteralValue::Double(value) => Self::Literal(Scalar::Double(*value.inner())),
+            LiteralValue::String(value) => Self::Text(value.inner().to_owned()),
+            LiteralValue::Bytes(_) | LiteralValue::UInt(_) => return None,
+        })
+    }
+
+    fn value<'a>(&'a self, row: &[Scalar<'a>]) -> Scalar<'a> {
+        match self {
+            Self::Field(place) => row.get(*place).copied().unwrap_or(Scalar::Other),
+            Self::Text(text) => Scalar::Text(text),
+            Self::Literal(literal) => *literal,
+        }
+    }
+}
+
+fn comparison(name: &str) -> Option<Comparison> {
+    Some(match name {
+        EQUALS => Comparison::Equal,
+        NOT_EQUALS => Comparison::NotEqual,
+        LESS => Comparison::Ordered(Ordering::is_lt),
+        LESS_EQUALS => Comparison::Ordered(Ordering::is_le),
+        GREATER => Comparison::Ordered(Ordering::is_gt),
+        GREATER_EQUALS => Comparison::Ordered(Ordering::is_ge),
+        _ => return None,
+    })
+}
+
+fn test(call: &CallExpr) -> Option<fn(&str, &str) -> bool> {
+    Some(match call.func_name.as_str() {
+        "contains" => |text, part| text.contains(part),
+        "startsWith" => |text, part| text.starts_with(part),
+        "endsWith" => |text, part| text.ends_with(part),
+        _ => return None,
+    })
+}
+
+fn list(at: &IdedExpr, fields: &BTreeSet<String>) -> Option<Box<[Operand]>> {
+    let Expr::List(list) = &at.expr else { return None };
+    list.elements
+        .iter()
+        .map(|element| Operand::compile(element, fields))
+        .collect()
+}
+
+/// Numbers of both kinds are compared as doubles; everything else is ordered within its own type only.
+fn order(left: Scalar<'_>, right: Scalar<'_>) -> Option<Ordering> {
+    use Scalar::{Boolean, Double, Integer, Text, Time};
+    match (left, right) {
+        (Integer(left) | Time(left), Integer(right) | Time(right)) => Some(left.cmp(&right)),
+        (Integer(left) | Time(left), Double(right)) => (left as f64).partial_cmp(&right),
+        (Double(left), Integer(right) | Time(right)) => left.partial_cmp(&(right as f64)),
+        (Double(left), Double(right)) => left.partial_cmp(&right),
+        (Text(left), Text(right)) => Some(left.cmp(right)),
+        (Boolean(left), Boolean(right)) => Some(left.cmp(&right)),
+        _ => None,
+    }
+}
+
+/// Values of different types are not equal, and what is not a number is not equal to itself.
+fn equal(left: Scalar<'_>, right: Scalar<'_>) -> Option<bool> {
+    use Scalar::{Null, Other, Uuid};
+    match (left, right) {
+        (Other | Uuid(..), _) | (_, Other | Uuid(..)) => None,
+        (Null, Null) => Some(true),
+        _ => Some(order(left, right) == Some(Ordering::Equal)),
+    }
+}
