@@ -240,11 +240,12 @@ mod tests {
         totals.committed();
         assert_eq!((totals.is_changed(), totals.changes().count()), (false, 0));
         totals.apply(14, summed("b", 1)).unwrap();
+        totals.apply(15, summed("b", 1)).unwrap();
         assert_eq!(
             totals.changes().map(|total| total.id()).collect::<Vec<_>>(),
             ["partition-2/b", "partition-2"]
         );
-        assert_eq!(totals.next_offset(), 15);
+        assert_eq!(totals.next_offset(), 16);
     }
 
     #[test]

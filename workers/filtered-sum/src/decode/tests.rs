@@ -1,5 +1,6 @@
 //! What is learned of schemas, and what becomes of messages that hold no record.
 
+mod binary;
 mod bounds;
 mod differential;
 mod random;

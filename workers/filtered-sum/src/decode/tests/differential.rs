@@ -50,7 +50,7 @@ fn is_datum(schema: &Schema, wanted: &[String], datum: &[u8]) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
     fn whole_and_damaged_data_are_told_apart_as_apache_avro_does(
