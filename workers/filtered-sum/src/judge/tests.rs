@@ -208,6 +208,37 @@ fn what_is_wrong_with_a_record_is_said_as_of_the_whole_of_it() {
     assert_eq!(longer, "1 bytes are left after the record, which has schema 3");
 }
 
+#[test]
+fn a_filter_may_read_the_deepest_record_that_there_can_be() {
+    let judged = || {
+        let schema = r#"{"type": "record", "name": "Item", "fields": [
+            {"name": "price", "type": "long"}, {"name": "next", "type": ["null", "Item"]}]}"#;
+        let mut judge = Judge::new(Rules::compile(&config(Some("next.next.price == 1"), &[])).unwrap());
+        judge
+            .decoder
+            .learn(3, Ok(Arc::new(Schema::parse_str(schema).unwrap())));
+        let datum = [&[2, 2].repeat(127)[..], &[2, 0]].concat();
+        let outcome = judge.judge(&wire::encode(3, &datum));
+        assert_eq!(
+            outcome,
+            Ok(Outcome::Summed {
+                group: None,
+                value: Some(1)
+            })
+        );
+        let deeper = [&[2, 2], &datum[..]].concat();
+        assert!(
+            judge
+                .judge(&wire::encode(3, &deeper))
+                .unwrap_err()
+                .contains("within each other")
+        );
+    };
+    // Three quarters of the stack that the worker has.
+    let thread = std::thread::Builder::new().stack_size(3 << 19);
+    thread.spawn(judged).unwrap().join().unwrap();
+}
+
 proptest! {
     #[test]
     fn both_ways_say_the_same(

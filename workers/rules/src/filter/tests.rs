@@ -368,6 +368,17 @@ fn most_filters_are_decided_by_scalars() {
     }
 }
 
+#[test]
+fn a_uuid_is_text_to_cel_only() {
+    let id = Value::Uuid(apache_avro::Uuid::from_u64_pair(1, 2));
+    let record = Value::Record(vec![("id".to_owned(), id)]);
+    let filter = filter("id == '00000000-0000-0001-0000-000000000002'");
+    assert_eq!(
+        (holds(&filter, &record), filter.matches(&record)),
+        (None, Ok(true))
+    );
+}
+
 fn any_value() -> impl Strategy<Value = Value> {
     let scalar = prop_oneof![
         Just(Value::Null),
