@@ -78,12 +78,13 @@ impl Condition {
     /// What CEL says, if that is certain.
     pub(super) fn holds(&self, row: &[Scalar<'_>]) -> Option<bool> {
         match self {
-            Self::Holds(operand) => match operand.value(row) {
-                Scalar::Boolean(value) => Some(value),
+            Self::Holds(operand) => match operand.value(row, &mut Scalar::Other) {
+                Scalar::Boolean(value) => Some(*value),
                 _ => None,
             },
             Self::Compares(comparison, left, right) => {
-                let (left, right) = (left.value(row), right.value(row));
+                let places = (&mut Scalar::Other, &mut Scalar::Other);
+                let (left, right) = (left.value(row, places.0), right.value(row, places.1));
                 match comparison {
                     Comparison::Equal => equal(left, right),
                     Comparison::NotEqual => equal(left, right).map(|equal| !equal),
@@ -91,15 +92,19 @@ impl Condition {
                 }
             }
             Self::IsAmong(operand, list) => {
-                let operand = operand.value(row);
+                let places = (&mut Scalar::Other, &mut Scalar::Other);
+                let operand = operand.value(row, places.0);
                 list.iter().try_fold(false, |found, one| {
-                    equal(one.value(row), operand).map(|equal| found || equal)
+                    equal(one.value(row, places.1), operand).map(|equal| found || equal)
                 })
             }
-            Self::Texts(test, text, part) => match (text.value(row), part.value(row)) {
-                (Scalar::Text(text), Scalar::Text(part)) => Some(test(text, part)),
-                _ => None,
-            },
+            Self::Texts(test, text, part) => {
+                let places = (&mut Scalar::Other, &mut Scalar::Other);
+                match (text.value(row, places.0), part.value(row, places.1)) {
+                    (Scalar::Text(text), Scalar::Text(part)) => Some(test(text, part)),
+                    _ => None,
+                }
+            }
             Self::Not(part) => part.holds(row).map(|holds| !holds),
             Self::And(parts) => decided_by(false, parts, row),
             Self::Or(parts) => decided_by(true, parts, row),
@@ -156,11 +161,17 @@ impl Operand {
         })
     }
 
-    fn value<'a>(&'a self, row: &[Scalar<'a>]) -> Scalar<'a> {
+    /// What it is in this row, by reference: a scalar that has just been written is slow to copy. A text of the filter is
+    /// put into `place`.
+    #[inline]
+    fn value<'r, 'a>(&'a self, row: &'r [Scalar<'a>], place: &'r mut Scalar<'a>) -> &'r Scalar<'a> {
         match self {
-            Self::Field(place) => row.get(*place).copied().unwrap_or(Scalar::Other),
-            Self::Text(text) => Scalar::Text(text),
-            Self::Literal(literal) => *literal,
+            Self::Field(field) => row.get(*field).unwrap_or(&Scalar::Other),
+            Self::Literal(literal) => literal,
+            Self::Text(text) => {
+                *place = Scalar::Text(text);
+                place
+            }
         }
     }
 }
@@ -195,21 +206,22 @@ fn list(at: &IdedExpr, fields: &BTreeSet<String>) -> Option<Box<[Operand]>> {
 }
 
 /// Numbers of both kinds are compared as doubles; everything else is ordered within its own type only.
-fn order(left: Scalar<'_>, right: Scalar<'_>) -> Option<Ordering> {
+#[inline]
+fn order(left: &Scalar<'_>, right: &Scalar<'_>) -> Option<Ordering> {
     use Scalar::{Boolean, Double, Integer, Text, Time};
     match (left, right) {
-        (Integer(left) | Time(left), Integer(right) | Time(right)) => Some(left.cmp(&right)),
-        (Integer(left) | Time(left), Double(right)) => (left as f64).partial_cmp(&right),
-        (Double(left), Integer(right) | Time(right)) => left.partial_cmp(&(right as f64)),
-        (Double(left), Double(right)) => left.partial_cmp(&right),
+        (Integer(left) | Time(left), Integer(right) | Time(right)) => Some(left.cmp(right)),
+        (Integer(left) | Time(left), Double(right)) => (*left as f64).partial_cmp(right),
+        (Double(left), Integer(right) | Time(right)) => left.partial_cmp(&(*right as f64)),
+        (Double(left), Double(right)) => left.partial_cmp(right),
         (Text(left), Text(right)) => Some(left.cmp(right)),
-        (Boolean(left), Boolean(right)) => Some(left.cmp(&right)),
+        (Boolean(left), Boolean(right)) => Some(left.cmp(right)),
         _ => None,
     }
 }
 
 /// Values of different types are not equal, and what is not a number is not equal to itself.
-fn equal(left: Scalar<'_>, right: Scalar<'_>) -> Option<bool> {
+fn equal(left: &Scalar<'_>, right: &Scalar<'_>) -> Option<bool> {
     use Scalar::{Null, Other, Uuid};
     match (left, right) {
         (Other | Uuid(..), _) | (_, Other | Uuid(..)) => None,

@@ -471,7 +471,7 @@ fn any_expression() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4000))]
+    #![proptest_config(ProptestConfig::with_cases(1500))]
 
     #[test]
     fn what_scalars_decide_is_what_cel_says(expression in any_expression(), values in prop::collection::vec((any_value(), any_value(), any_value()), 4)) {
