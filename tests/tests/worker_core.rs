@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use naru_tests::loopback::{Kafka, eventually};
 use naru_worker_core::kafka::consumer::{Assigned, Error as ConsumerError, Event, GroupConsumer, Revoked};
 use naru_worker_core::kafka::transaction::{Error, Position, Record, TransactionalProducer};
-use rdkafka::message::Message;
 
 const POLL: Duration = Duration::from_millis(50);
 const WITHIN: Duration = Duration::from_secs(30);
@@ -36,17 +35,20 @@ fn assigned(consumer: &GroupConsumer) -> Vec<Assigned> {
     found
 }
 
+/// The first message of the next batch.
 fn next_value(consumer: &GroupConsumer) -> String {
     let mut value = None;
     eventually(WITHIN, "a message arrives", || {
-        if let Event::Message(message) = consumer.poll(POLL).unwrap() {
-            value = message
-                .payload()
-                .map(|payload| String::from_utf8(payload.to_vec()).unwrap());
+        if let Event::Messages(batch) = consumer.poll(POLL).unwrap() {
+            value = batch.iter().find_map(|message| Some(text(message.value?)));
         }
         value.is_some()
     });
     value.unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
 }
 
 #[test]

@@ -17,4 +17,5 @@ pub mod avro;
 pub mod backoff;
 pub mod drain;
 pub mod kafka;
+mod native;
 pub mod run;

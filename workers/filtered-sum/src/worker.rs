@@ -12,11 +12,9 @@ use std::time::{Duration, Instant};
 use naru_contract::FilteredSumWorker;
 use naru_worker_core::avro::registry::Registry;
 use naru_worker_core::backoff::Backoff;
-use naru_worker_core::kafka::consumer::{Assigned, Event, GroupConsumer, Revoked};
+use naru_worker_core::kafka::consumer::{Assigned, Event, GroupConsumer, Message, Revoked};
 use naru_worker_core::kafka::transaction::TransactionalProducer;
 use naru_worker_core::run::{Context, chain};
-use rdkafka::Message;
-use rdkafka::message::BorrowedMessage;
 use snafu::OptionExt;
 use tracing::{debug, error, info};
 
@@ -82,6 +80,16 @@ enum Partition {
     Stopped(String),
 }
 
+/// What has to be done before the next message of a partition.
+enum Interruption {
+    /// There are enough dead letters for a commit.
+    DeadLetters,
+    /// This one has a schema that is not known.
+    Schema(u32),
+    /// This one does not fit into the total, for this reason.
+    Full(String),
+}
+
 impl<'a> Worker<'a> {
     fn open(
         config: &'a FilteredSumWorker,
@@ -139,11 +147,15 @@ impl<'a> Worker<'a> {
             match consumer.poll(until_commit.min(POLL))? {
                 Event::Assigned(assigned) => self.assigned(consumer, &assigned)?,
                 Event::Revoked(revoked) => self.revoked(consumer, &revoked)?,
-                Event::Message(message) => self.message(consumer, &message)?,
+                Event::Messages(batch) => {
+                    for (partition, messages) in batch.runs() {
+                        self.messages(consumer, partition, messages)?;
+                    }
+                }
                 Event::Idle => {}
             }
             self.learned(consumer)?;
-            if Instant::now() >= self.next_commit || self.dead_letters.is_full() {
+            if Instant::now() >= self.next_commit {
                 self.skip_markers(consumer)?;
                 self.commit(consumer)?;
                 self.next_commit = Instant::now() + Duration::from_millis(self.config.commit_interval_ms);
@@ -224,54 +236,77 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    fn message(&mut self, consumer: &GroupConsumer, message: &BorrowedMessage<'_>) -> Result<(), Error> {
-        let (partition, offset) = (message.partition(), message.offset());
-        // A message that had been fetched when its partition was paused may still come.
+    /// Adds messages of one partition, up to one that it has to wait for.
+    fn messages<'m>(
+        &mut self,
+        consumer: &GroupConsumer,
+        partition: i32,
+        mut messages: impl Iterator<Item = Message<'m>>,
+    ) -> Result<(), Error> {
+        // Partitions of a batch do not wait for each other, and one that waits is read again from where it is.
+        while let Some(interruption) = self.add(partition, &mut messages) {
+            match interruption {
+                Interruption::DeadLetters => self.commit(consumer)?,
+                Interruption::Schema(schema_id) => {
+                    consumer.pause(partition)?;
+                    self.schemas.ask(partition, schema_id);
+                    self.report();
+                    return Ok(());
+                }
+                Interruption::Full(reason) => {
+                    self.commit(consumer)?;
+                    return self.stop(consumer, partition, reason);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds messages of one partition until something has to be done first, or there are no more. A message that comes
+    /// again and those of a partition that is not summed are skipped.
+    fn add<'m>(
+        &mut self,
+        partition: i32,
+        messages: &mut impl Iterator<Item = Message<'m>>,
+    ) -> Option<Interruption> {
         if self.schemas.is_awaited_by(partition) {
-            return Ok(());
+            return None;
         }
         let Some(Partition::Active(totals)) = self.owned.as_mut().and_then(|owned| owned.get_mut(&partition))
         else {
-            return Ok(());
+            return None;
         };
-        if let Some(schema_id) = message
-            .payload()
-            .and_then(|value| self.schemas.judge.decoder.unknown(value))
-        {
-            consumer.pause(partition)?;
-            self.schemas.ask(partition, schema_id);
-            self.report();
-            return Ok(());
-        }
-        let judged = match message.payload() {
-            None => Ok(Outcome::Dropped),
-            Some(value) => self.schemas.judge.judge(value),
-        };
-        let (outcome, reason) = match judged {
-            Ok(outcome) => (outcome, None),
-            Err(reason) => (Outcome::Dead, Some(reason)),
-        };
-        let is_dropped = outcome == Outcome::Dropped;
-        match totals.apply(offset, outcome) {
-            Ok(true) => {}
-            Ok(false) => {
-                debug!(partition, offset, "a record came again");
-                return Ok(());
+        let (mut records, mut dropped) = (0, 0);
+        let interruption = messages.find_map(|message| {
+            let unknown = |value| self.schemas.judge.decoder.unknown(value);
+            if let Some(schema_id) = message.value.and_then(unknown) {
+                return Some(Interruption::Schema(schema_id));
             }
-            Err(error) => {
-                self.commit(consumer)?;
-                return self.stop(consumer, partition, chain(&error));
+            let offset = message.offset;
+            let judged = match message.value {
+                None => Ok(Outcome::Dropped),
+                Some(value) => self.schemas.judge.judge(value),
+            };
+            let (outcome, reason) = match judged {
+                Ok(outcome) => (outcome, None),
+                Err(reason) => (Outcome::Dead, Some(reason)),
+            };
+            let is_dropped = outcome == Outcome::Dropped;
+            match totals.apply(offset, outcome) {
+                Ok(true) => {}
+                Ok(false) => {
+                    debug!(partition, offset, "a record came again");
+                    return None;
+                }
+                Err(error) => return Some(Interruption::Full(chain(&error))),
             }
-        }
-        self.metrics.records.inc();
-        if is_dropped {
-            self.metrics.dropped.inc();
-        }
-        if let Some(reason) = reason {
+            records += 1;
+            dropped += u64::from(is_dropped);
+            let reason = reason?;
             debug!(partition, offset, %reason, "a dead letter");
             self.metrics.dead_letters.inc();
             let owned = |bytes: Option<&[u8]>| bytes.map(<[u8]>::to_vec);
-            let (key, value) = (owned(message.key()), owned(message.payload()));
+            let (key, value) = (owned(message.key), owned(message.value));
             self.dead_letters.push(DeadLetter {
                 partition,
                 offset,
@@ -279,8 +314,11 @@ impl<'a> Worker<'a> {
                 key,
                 value,
             });
-        }
-        Ok(())
+            self.dead_letters.is_full().then_some(Interruption::DeadLetters)
+        });
+        self.metrics.records.inc_by(records);
+        self.metrics.dropped.inc_by(dropped);
+        interruption
     }
 
     /// Goes on with the partitions that waited for a schema that is known now.

@@ -78,7 +78,9 @@ fn session(
     let transactional_id = format!("{}.{}", frontier.group, context.instance);
     let producer = TransactionalProducer::open(&config.kafka, &transactional_id)?.until(&context.drain);
     let consumer = GroupConsumer::join(&config.kafka, &frontier.group, &context.instance, &frontier.topic)?
-        .until(&context.drain);
+        .until(&context.drain)
+        // A range keeps its partition busy for a while, and what comes meanwhile is kept in memory.
+        .at_once(1);
     let retry = config.retry.clone();
     let site = Pages::new(
         Arc::clone(job),

@@ -1,6 +1,7 @@
 //! librdkafka properties for each role.
 //!
-//! The user's properties come first and ours over them: what exactly-once rests on cannot be configured away.
+//! The user's properties come first and ours over them: what exactly-once rests on cannot be configured away. Only what
+//! bounds memory ([`BOUNDS`]) comes below them.
 //! Nothing here may be logged: properties hold passwords.
 
 use naru_contract::Kafka;
@@ -27,6 +28,17 @@ const COMMON: [(&str, &str); 4] = [
     // A group takes up partitions that were added to its topic within this time. The default is five minutes.
     ("topic.metadata.refresh.interval.ms", "30000"),
     ("statistics.interval.ms", "0"),
+];
+
+/// What librdkafka keeps of messages that nobody has read yet, all partitions together. Its own defaults allow 64 MB of
+/// messages and about as much for keeping track of small ones, and 50 MB more in an answer that is under way.
+const BOUNDS: [(&str, &str); 3] = [
+    // Enough for a consumer that is away for a commit, at two million messages a second. Each costs about 350 bytes and
+    // its own length.
+    ("queued.min.messages", "30000"),
+    ("queued.max.messages.kbytes", "16384"),
+    // An answer is asked for while there is room for a message, so one more may be waiting.
+    ("fetch.max.bytes", "8388608"),
 ];
 
 const READER: [(&str, &str); 8] = [
@@ -77,14 +89,15 @@ pub fn member(kafka: &Kafka, group: &str, instance: &str) -> ClientConfig {
         ("group.instance.id", instance),
         ("client.id", instance),
     ];
-    build(kafka, COMMON.into_iter().chain(READER).chain(MEMBER).chain(ours))
+    let ours = COMMON.into_iter().chain(READER).chain(MEMBER).chain(ours);
+    build(kafka, &BOUNDS, ours)
 }
 
 /// A consumer that is told its partitions and offsets and is in no group.
 pub fn reader(kafka: &Kafka) -> ClientConfig {
     // librdkafka's consumer queue needs a group id, though nothing is ever committed under it.
     let ours = [("group.id", "naru-reader"), ("enable.partition.eof", "true")];
-    build(kafka, COMMON.into_iter().chain(READER).chain(ours))
+    build(kafka, &BOUNDS, COMMON.into_iter().chain(READER).chain(ours))
 }
 
 /// A producer whose `transactional_id` fences a predecessor with the same id.
@@ -93,11 +106,18 @@ pub fn transactional(kafka: &Kafka, transactional_id: &str) -> ClientConfig {
         ("transactional.id", transactional_id),
         ("client.id", transactional_id),
     ];
-    build(kafka, COMMON.into_iter().chain(TRANSACTIONAL).chain(ours))
+    build(kafka, &[], COMMON.into_iter().chain(TRANSACTIONAL).chain(ours))
 }
 
-fn build<'a>(kafka: &'a Kafka, ours: impl Iterator<Item = (&'a str, &'a str)>) -> ClientConfig {
+fn build<'a>(
+    kafka: &'a Kafka,
+    below: &[(&str, &str)],
+    ours: impl Iterator<Item = (&'a str, &'a str)>,
+) -> ClientConfig {
     let mut config = ClientConfig::new();
+    for (name, value) in below {
+        config.set(*name, *value);
+    }
     for (name, value) in &kafka.properties {
         if !ALIASES.iter().any(|(alias, _)| alias == name) {
             config.set(name, value);
@@ -132,6 +152,7 @@ mod tests {
             ("enable.auto.commit", "true"),
             ("metadata.broker.list", "elsewhere:9092"),
             ("client.rack", "a"),
+            ("queued.min.messages", "100000"),
         ]);
         let config = member(&kafka, "group", "pod-1");
         assert_eq!(config.get("isolation.level"), Some("read_committed"));
@@ -139,6 +160,7 @@ mod tests {
         assert_eq!(config.get("metadata.broker.list"), None);
         assert_eq!(config.get("bootstrap.servers"), Some("kafka:9092"));
         assert_eq!(config.get("client.rack"), Some("a"));
+        assert_eq!(config.get("queued.min.messages"), Some("100000"));
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! Membership in a consumer group, owned by one thread.
 //!
 //! The thread that calls [`GroupConsumer::poll`] is the only one that knows which partitions are owned: a
-//! rebalance reaches it as an [`Event`] between two messages, never from another thread. A commit that it makes
+//! rebalance reaches it as an [`Event`] between two batches of messages, never from another thread. A commit that it makes
 //! between two polls, with [`GroupConsumer::member`] taken at that moment, therefore never speaks for
 //! partitions that have gone to somebody else; and should the group have moved on without this thread knowing
 //! yet, the broker refuses the commit because the generation is old.
 //!
 //! Partitions are assigned with explicit offsets: those of the last committed transaction, which arrive together
-//! with the metadata that was committed beside them.
+//! with the metadata that was committed beside them. Around a rebalance messages may arrive twice, and they are told
+//! by their offsets; none of a partition arrives after its [`Event::Revoked`].
 
 mod closing;
 mod rebalance;
@@ -18,17 +19,22 @@ use std::time::{Duration, Instant};
 use naru_contract::Kafka;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::BorrowedMessage;
 use rdkafka::{Offset, TopicPartitionList};
 use snafu::{ResultExt, Snafu, ensure};
 use tracing::{debug, info, warn};
 
 use super::{config, topic};
 use crate::drain::{Drain, LEAVE, Step};
+use crate::native::BatchConsumer;
+pub use crate::native::{Batch, Message};
 use closing::Closing;
 use rebalance::{Rebalance, Rebalances};
 
 const ASK: Duration = Duration::from_secs(10);
+/// Most messages of one batch: some hundred microseconds of work, and the cost of a poll is spread over enough of them.
+const BATCH: usize = 1000;
+/// How long a rebalance may wait for a batch to be filled.
+const LOOK: Duration = Duration::from_millis(20);
 
 #[derive(Debug, Snafu)]
 pub enum Error {
@@ -59,6 +65,9 @@ pub enum Error {
     Replaced { group: String, instance: String },
     #[snafu(display("unable to consume topic {topic:?}"))]
     Consume { source: KafkaError, topic: String },
+    /// It would be lost if this was not the end of the session.
+    #[snafu(display("a message of partition {partition} of topic {topic:?} arrived outside of a batch"))]
+    Astray { topic: String, partition: i32 },
     #[snafu(display("the worker is to stop"))]
     Stopping,
 }
@@ -69,7 +78,8 @@ pub enum Event<'a> {
     Assigned(Vec<Assigned>),
     /// These partitions are about to be given up.
     Revoked(Revoked),
-    Message(BorrowedMessage<'a>),
+    /// At least one message, each of a partition that is owned.
+    Messages(Batch<'a>),
     /// Nothing arrived in time.
     Idle,
 }
@@ -100,6 +110,7 @@ pub struct Revoked {
 /// A member of a consumer group that reads one topic.
 pub struct GroupConsumer {
     consumer: Closing,
+    at_once: usize,
     group: String,
     instance: String,
     topic: String,
@@ -117,7 +128,8 @@ impl GroupConsumer {
             .context(JoinSnafu { group })?;
         consumer.subscribe(&[topic]).context(JoinSnafu { group })?;
         Ok(Self {
-            consumer: Closing::new(consumer, group),
+            consumer: Closing::new(BatchConsumer::new(consumer), group),
+            at_once: BATCH,
             group: group.to_owned(),
             instance: instance.to_owned(),
             topic: topic.to_owned(),
@@ -133,25 +145,45 @@ impl GroupConsumer {
         self
     }
 
-    /// Gives up what was revoked by the last call, then waits for something to happen.
+    /// The same, which hands out no more than this many messages at once.
+    pub fn at_once(mut self, messages: usize) -> Self {
+        self.at_once = messages.max(1);
+        self
+    }
+
+    /// Gives up what was revoked by the last call, then waits for something to happen. Messages are handed out when
+    /// there are enough for a whole batch, when the time is up, and 20 ms after the first of them at the latest. After an
+    /// error the session is over: whoever goes on may miss messages.
     /// Must be called more often than every `max.poll.interval.ms` (60 s).
     pub fn poll(&self, timeout: Duration) -> Result<Event<'_>, Error> {
         self.release()?;
-        let polled = self.consumer.poll(timeout);
-        if let Some(rebalance) = self.consumer.context().take() {
-            debug_assert!(
-                polled.is_none(),
-                "rust-rdkafka returns from poll after a rebalance"
-            );
-            return self.rebalanced(rebalance);
-        }
-        match polled {
-            None => Ok(Event::Idle),
-            Some(Ok(message)) => {
-                self.last_error.take();
-                Ok(Event::Message(message))
+        let deadline = Instant::now() + timeout;
+        loop {
+            // What concerns the whole client: all that batches do not bring.
+            match self.consumer.poll(Duration::ZERO) {
+                None => {}
+                Some(Err(error)) => self.failed(error)?,
+                Some(Ok(message)) => {
+                    let partition = rdkafka::Message::partition(&message);
+                    let topic = &self.topic;
+                    return AstraySnafu { topic, partition }.fail();
+                }
             }
-            Some(Err(error)) => self.failed(error).map(|()| Event::Idle),
+            if let Some(rebalance) = self.consumer.context().take() {
+                return self.rebalanced(rebalance);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            let batch = self.consumer.batch(self.at_once, left.min(LOOK));
+            if let Some(error) = batch.error() {
+                return Err(error).context(ConsumeSnafu { topic: &self.topic });
+            }
+            if !batch.is_empty() {
+                self.last_error.take();
+                return Ok(Event::Messages(batch));
+            }
+            if left.is_zero() {
+                return Ok(Event::Idle);
+            }
         }
     }
 
@@ -177,7 +209,7 @@ impl GroupConsumer {
         list
     }
 
-    /// Stops the arrival of messages of `partition`; a message that was fetched already may still arrive.
+    /// Stops the arrival of messages of `partition` with the batch at hand: what [`Self::resume`] continues after.
     pub fn pause(&self, partition: i32) -> Result<(), Error> {
         self.consumer
             .pause(&self.partition(partition))
@@ -293,6 +325,9 @@ impl GroupConsumer {
                     partition, position, ..
                 } in &assigned
                 {
+                    self.consumer
+                        .bring(&self.topic, *partition)
+                        .context(AssignSnafu { topic: &self.topic })?;
                     explicit
                         .add_partition_offset(&self.topic, *partition, Offset::Offset(*position))
                         .context(AssignSnafu { topic: &self.topic })?;
@@ -388,12 +423,7 @@ impl GroupConsumer {
             }
             .fail();
         }
-        if matches!(error, KafkaError::MessageConsumptionFatal(_))
-            || matches!(
-                code,
-                Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange)
-            )
-        {
+        if matches!(error, KafkaError::MessageConsumptionFatal(_)) {
             return Err(error).context(ConsumeSnafu { topic: &self.topic });
         }
         if self.last_error.borrow().as_ref() != Some(&error) {

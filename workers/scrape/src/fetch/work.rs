@@ -8,10 +8,9 @@ use std::time::{Duration, Instant};
 use futures::{FutureExt, StreamExt};
 use naru_contract::{Output, ScrapeWorker};
 use naru_worker_core::backoff::Backoff;
-use naru_worker_core::kafka::consumer::{Assigned, Event, GroupConsumer, Revoked};
+use naru_worker_core::kafka::consumer::{Assigned, Event, GroupConsumer, Message, Revoked};
 use naru_worker_core::kafka::transaction::{self, Position, Record, TransactionalProducer};
 use naru_worker_core::run::Context;
-use rdkafka::Message;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
@@ -113,10 +112,10 @@ impl<'a> Fetcher<'a> {
             match consumer.poll(POLL)? {
                 Event::Assigned(assigned) => self.assigned(&assigned)?,
                 Event::Revoked(revoked) => self.revoked(consumer, &revoked)?,
-                Event::Message(message) => {
-                    let (partition, offset) = (message.partition(), message.offset());
-                    let value = message.payload().unwrap_or_default();
-                    self.message(consumer, partition, offset, value)?;
+                Event::Messages(batch) => {
+                    for message in batch.iter() {
+                        self.message(consumer, &message)?;
+                    }
                 }
                 Event::Idle => {}
             }
@@ -196,13 +195,9 @@ impl<'a> Fetcher<'a> {
     }
 
     /// A partition is paused while its range is worked on, but a message may have been on its way already.
-    fn message(
-        &mut self,
-        consumer: &GroupConsumer,
-        partition: i32,
-        offset: i64,
-        value: &[u8],
-    ) -> Result<(), Error> {
+    fn message(&mut self, consumer: &GroupConsumer, message: &Message<'_>) -> Result<(), Error> {
+        let (partition, offset) = (message.partition, message.offset);
+        let value = message.value.unwrap_or_default();
         if self.ledger.is_busy(partition) {
             self.early
                 .entry(partition)

@@ -4,23 +4,23 @@ use std::ops::Deref;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
-use rdkafka::consumer::BaseConsumer;
 use tracing::warn;
 
 use super::rebalance::Rebalances;
 use crate::drain::{CLOSE, Drain};
+use crate::native::BatchConsumer;
 
 const LOOK: Duration = Duration::from_millis(100);
 
 pub(super) struct Closing {
     /// There until it is dropped.
-    consumer: Option<BaseConsumer<Rebalances>>,
+    consumer: Option<BatchConsumer<Rebalances>>,
     group: String,
     pub(super) drain: Drain,
 }
 
 impl Closing {
-    pub(super) fn new(consumer: BaseConsumer<Rebalances>, group: &str) -> Self {
+    pub(super) fn new(consumer: BatchConsumer<Rebalances>, group: &str) -> Self {
         Self {
             consumer: Some(consumer),
             group: group.to_owned(),
@@ -30,7 +30,7 @@ impl Closing {
 }
 
 impl Deref for Closing {
-    type Target = BaseConsumer<Rebalances>;
+    type Target = BatchConsumer<Rebalances>;
 
     fn deref(&self) -> &Self::Target {
         self.consumer.as_ref().expect("it is there until it is dropped")
