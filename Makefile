@@ -18,7 +18,7 @@ unit: ## The tests that need neither Kafka nor a cluster
 e2e: ## The tests on kind
 	@tests/run e2e
 
-bench: ## Measure one part on kind: make bench NAME=operator writes target/bench/operator.json
+bench: ## Measure one part: make bench NAME=operator (on kind) or NAME=filtered-sum writes target/bench/NAME.json
 	@tests/bench/run "$(NAME)"
 
 check: ## Format, lints, licences, generated files, charts, scripts
