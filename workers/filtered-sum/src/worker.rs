@@ -141,6 +141,7 @@ impl<'a> Worker<'a> {
     }
 
     fn run(&mut self, consumer: &GroupConsumer) -> Result<(), Error> {
+        let interval = Duration::from_millis(self.config.commit_interval_ms);
         while !self.context.stop.is_cancelled() {
             self.context.health.beat();
             let until_commit = self.next_commit.saturating_duration_since(Instant::now());
@@ -155,10 +156,12 @@ impl<'a> Worker<'a> {
                 Event::Idle => {}
             }
             self.learned(consumer)?;
-            if Instant::now() >= self.next_commit {
+            let began = Instant::now();
+            if began >= self.next_commit {
                 self.skip_markers(consumer)?;
                 self.commit(consumer)?;
-                self.next_commit = Instant::now() + Duration::from_millis(self.config.commit_interval_ms);
+                // Transactions begin at the interval, unless they take so long that little time was left for records.
+                self.next_commit = (began + interval).max(Instant::now() + interval / 2);
             }
         }
         Ok(())
