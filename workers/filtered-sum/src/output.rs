@@ -70,6 +70,9 @@ pub struct Output {
 struct Reader {
     consumer: BaseConsumer<Quiet>,
     output: Output,
+    /// Partitions that had something to read when this was opened. The end of an empty one is known without a fetch, which
+    /// the broker answers only after a while.
+    filled: BTreeSet<i32>,
 }
 
 enum Read {
@@ -108,7 +111,7 @@ impl Output {
             );
             Ok(found.keys().copied().collect())
         })?;
-        let mut unread = found.keys().copied().collect::<BTreeSet<_>>();
+        let mut unread = reader.filled.clone();
         loop {
             let behind = assigned.iter().any(|one| {
                 found
@@ -148,16 +151,22 @@ impl Reader {
         let partitions = choose(topic::partition_count(&consumer, topic)?)?;
         // `Offset::Beginning` would cost half a second until the leader is known.
         let starts = topic::log_starts(&consumer, topic, &partitions)?;
+        let ends = topic::stable_ends(&consumer, topic, &partitions)?;
         let mut assignment = TopicPartitionList::new();
-        for (partition, start) in partitions.iter().zip(starts) {
+        let mut filled = BTreeSet::new();
+        for ((partition, start), end) in partitions.iter().zip(starts).zip(ends) {
             assignment
                 .add_partition_offset(topic, *partition, Offset::Offset(start))
                 .context(ReadSnafu { topic })?;
+            if end > start {
+                filled.insert(*partition);
+            }
         }
         consumer.assign(&assignment).context(ReadSnafu { topic })?;
         Ok(Self {
             consumer,
             output: output.clone(),
+            filled,
         })
     }
 
@@ -244,11 +253,11 @@ impl Tail {
             Ok((0..count).collect())
         })?;
         Ok(Self {
+            unread: reader.filled.clone(),
             reader,
             ours: ours.clone(),
             other: None,
             overall: Overall::default(),
-            unread: (0..partition_count).collect(),
             partition_count,
             looked: Instant::now(),
         })
