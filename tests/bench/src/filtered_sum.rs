@@ -69,9 +69,17 @@ struct Arguments {
     /// Seconds of each measurement of latency.
     #[arg(long, default_value_t = 30)]
     lasting: u64,
+    /// A property of the worker's Kafka clients, to try it out: NAME=VALUE.
+    #[arg(long, value_parser = property)]
+    property: Vec<(String, String)>,
     /// Only these parts, separated by commas. All if none is named.
     #[arg(long, value_delimiter = ',')]
     only: Vec<Part>,
+}
+
+fn property(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 /// What can be measured on its own.
@@ -131,6 +139,7 @@ impl<'a> Bench<'a> {
             registry: FragileRegistry::start(),
             folder: folder.path().to_owned(),
             programs: arguments.programs.clone(),
+            properties: arguments.property.clone(),
         };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()

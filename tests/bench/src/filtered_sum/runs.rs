@@ -40,6 +40,8 @@ pub(crate) struct Place {
     pub(crate) folder: PathBuf,
     /// Folder of the programs that are measured, compiled in the release profile.
     pub(crate) programs: PathBuf,
+    /// Properties of the worker's Kafka clients.
+    pub(crate) properties: Vec<(String, String)>,
 }
 
 /// A worker of ours and the port of its metrics.
@@ -54,9 +56,11 @@ impl Place {
         let (output, dead) = (format!("{name}-totals"), format!("{name}-dead"));
         self.kafka.create_compacted_topic(&output, PARTITIONS);
         self.kafka.create_topic(&dead, 1);
+        let mut kafka = self.kafka.contract();
+        kafka.properties.extend(self.properties.iter().cloned());
         FilteredSumWorker {
             name: format!("bench/{name}"),
-            kafka: self.kafka.contract(),
+            kafka,
             registry: self.registry.contract(),
             group: name.to_owned(),
             input_topic: input.to_owned(),
