@@ -33,12 +33,12 @@ const COMMON: [(&str, &str); 4] = [
 /// What librdkafka keeps of messages that nobody has read yet, all partitions together. Its own defaults allow 64 MB of
 /// messages and about as much for keeping track of small ones, and 50 MB more in an answer that is under way.
 const BOUNDS: [(&str, &str); 3] = [
-    // Enough for a consumer that is away for a commit, at two million messages a second. Each costs about 350 bytes and
-    // its own length.
-    ("queued.min.messages", "30000"),
+    // Each costs about 350 bytes and its own length. More than two answers of small records, so that one is always under
+    // way, and enough to go on with while a consumer waits 10 ms for a commit.
+    ("queued.min.messages", "40000"),
     ("queued.max.messages.kbytes", "16384"),
     // An answer is asked for while there is room for a message, so one more may be waiting.
-    ("fetch.max.bytes", "8388608"),
+    ("fetch.max.bytes", "1572864"),
 ];
 
 const READER: [(&str, &str); 8] = [

@@ -173,7 +173,11 @@ impl GroupConsumer {
                 return self.rebalanced(rebalance);
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            let batch = self.consumer.batch(self.at_once, left.min(LOOK));
+            let wait = match self.consumer.has_events() {
+                true => Duration::ZERO,
+                false => left.min(LOOK),
+            };
+            let batch = self.consumer.batch(self.at_once, wait);
             if let Some(error) = batch.error() {
                 return Err(error).context(ConsumeSnafu { topic: &self.topic });
             }

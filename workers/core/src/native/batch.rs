@@ -31,8 +31,8 @@ use std::time::Duration;
 
 use rdkafka::bindings::{
     rd_kafka_consume_batch_queue, rd_kafka_message_destroy, rd_kafka_message_t, rd_kafka_queue_destroy,
-    rd_kafka_queue_forward, rd_kafka_queue_get_partition, rd_kafka_queue_new, rd_kafka_queue_t,
-    rd_kafka_resp_err_t,
+    rd_kafka_queue_forward, rd_kafka_queue_get_consumer, rd_kafka_queue_get_partition, rd_kafka_queue_length,
+    rd_kafka_queue_new, rd_kafka_queue_t, rd_kafka_resp_err_t,
 };
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
@@ -41,18 +41,30 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 pub(crate) struct BatchConsumer<C: ConsumerContext> {
     /// First, since fields are dropped in this order: the messages in it belong to the client.
     queue: Queue,
+    /// The client's own, of everything else.
+    events: Queue,
     consumer: BaseConsumer<C>,
 }
 
 impl<C: ConsumerContext> BatchConsumer<C> {
+    /// Of a consumer that is in a group.
     pub(crate) fn new(consumer: BaseConsumer<C>) -> Self {
-        // SAFETY: the client lives.
-        let queue = unsafe { rd_kafka_queue_new(consumer.client().native_ptr()) };
+        let client = consumer.client().native_ptr();
+        // SAFETY: the client lives. Both handles are ours.
+        let (queue, events) = unsafe { (rd_kafka_queue_new(client), rd_kafka_queue_get_consumer(client)) };
         let queue = NonNull::new(queue).expect("librdkafka ends the process when there is no memory");
+        let events = NonNull::new(events).expect("a consumer with a group has a queue");
         Self {
             queue: Queue(queue),
+            events: Queue(events),
             consumer,
         }
+    }
+
+    /// Whether there is anything to poll for. A poll of the Rust client takes one event, if that is only a line of a log.
+    pub(crate) fn has_events(&self) -> bool {
+        // SAFETY: the queue lives.
+        unsafe { rd_kafka_queue_length(self.events.0.as_ptr()) > 0 }
     }
 
     /// Has batches bring the messages of a partition from its next assignment on. To be called before each: until then
@@ -110,7 +122,7 @@ unsafe impl Send for Queue {}
 impl Drop for Queue {
     fn drop(&mut self) {
         // SAFETY: the handle is ours and is not used afterwards, and the client still lives: `BatchConsumer` drops it later.
-        // A queue that we made drops the messages in it, and from then on all that is forwarded to it.
+        // A queue that we made drops the messages in it, and from then on all that is forwarded to it. The client's own stays.
         unsafe { rd_kafka_queue_destroy(self.0.as_ptr()) }
     }
 }
