@@ -79,7 +79,7 @@ impl Member {
                 self.batches += 1;
                 for (partition, messages) in batch.runs() {
                     let next = self.next.get_mut(&partition);
-                    let next = next.unwrap_or_else(|| panic!("partition {partition} is not owned"));
+                    let next = next.expect("the partition is owned");
                     for message in messages {
                         assert!(message.offset <= *next, "{} after {next}", message.offset);
                         assert!(message.value.is_some() && message.key.is_none());
