@@ -100,7 +100,8 @@ impl Endpoint {
         loop {
             // Before the look, or a call that ends in between would go unnoticed.
             let ended = self.ended.notified();
-            match self.breaker().begin(answers, Instant::now()) {
+            let admission = self.breaker().begin(answers, Instant::now());
+            match admission {
                 Admission::Begun(begun) => {
                     return Ok(Turn {
                         endpoint: self,
