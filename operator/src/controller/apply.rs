@@ -74,7 +74,7 @@ impl Child for PodDisruptionBudget {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Settled {
     Yes,
-    /// Somebody keeps changing the child, which is changed back more and more rarely; or has changed it just now.
+    /// Somebody keeps changing the child. It is changed back more and more rarely.
     Later,
 }
 
@@ -95,16 +95,11 @@ where
     if let Some(live) = &live {
         refuse_others(owner, live)?;
     }
-    let settled = match (decide(wanted, live.as_ref()), &live) {
+    match (decide(wanted, live.as_ref()), &live) {
         (Decision::Nothing, _) => Ok(Settled::Yes),
         (Decision::Apply, Some(live)) => change(context, wanted, live).await.map(|_| Settled::Yes),
         (Decision::Repair(fields), Some(live)) => repair(context, owner, wanted, live, &fields).await,
         (Decision::Apply | Decision::Repair(_), None) => make(context, owner, wanted, first).await,
-    };
-    match settled {
-        // Of what somebody else has written meanwhile the watch tells in a moment.
-        Err(error) if live.is_some() && error.is_conflict() => Ok(Settled::Later),
-        settled => settled,
     }
 }
 
@@ -153,8 +148,8 @@ where
     if !context.repairs.due(&what, now) {
         return Ok(Settled::Later);
     }
-    context.repairs.done(&what, now);
     let answer = change(context, wanted, live).await?;
+    context.repairs.done(&what, now);
     let fields = fields.join(", ");
     if !differences(wanted, &answer).is_empty() {
         tracing::warn!(%kind, %namespace, %name, fields, "failed to change back what somebody else changed");

@@ -113,8 +113,6 @@ where
                 context.settled.forget(object.meta().uid.as_deref());
                 Ok(ControlFlow::Break(Action::await_change()))
             }
-            // Of what somebody else has written meanwhile the watch tells in a moment.
-            Err(error) if error.is_conflict() => Err(error),
             Ok(Some(Ending::Waits(error))) | Err(error) => pass.end(Err(error)).await.map(ControlFlow::Break),
         }
     }
@@ -275,6 +273,10 @@ where
 
     /// Writes what the pass found.
     pub async fn end(mut self, outcome: Result<(), Error>) -> Result<Action, Error> {
+        // Of what somebody else has written meanwhile the watch tells in a moment.
+        if outcome.as_ref().is_err_and(Error::is_conflict) {
+            return outcome.map(|()| Action::await_change());
+        }
         let resync = self.context.settings.resync;
         if self.is_settled && outcome.is_ok() {
             return Ok(report::succeeded(self.context, self.kind, self.object, resync));

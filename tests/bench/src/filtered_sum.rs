@@ -60,6 +60,9 @@ struct Arguments {
     /// Folder of the jars of the Kafka Streams application. Without it, there is no comparison with it.
     #[arg(long)]
     streams: Option<PathBuf>,
+    /// What the worker's own benchmark says of its decoding (`cargo bench --bench decode`), for the report.
+    #[arg(long)]
+    decode_million_per_s: Option<f64>,
     /// Records that are read. Fewer are quicker, but then it is the start of the programs that is measured.
     #[arg(long, default_value_t = 20_000_000)]
     records: u64,
@@ -102,6 +105,7 @@ fn main() -> ExitCode {
         profile: "release",
         cores: std::thread::available_parallelism().map_or(0, usize::from),
         records: arguments.records,
+        decode_million_per_s: arguments.decode_million_per_s,
         ..Report::default()
     };
     let measured = Bench::set_up(&arguments).and_then(|mut bench| bench.measure(&mut report));
