@@ -131,6 +131,11 @@ impl Endpoint {
         Ok(waiting)
     }
 
+    /// Since when and why there is no answer, once that is known.
+    pub(crate) fn silence(&self) -> Option<Silence> {
+        self.breaker().silence().cloned()
+    }
+
     /// Whether a call is under way that may take long.
     pub(crate) fn is_at_work(&self) -> bool {
         self.breaker().is_at_work()

@@ -166,7 +166,15 @@ impl Cluster {
         if let Some(found) = self.remembered(name) {
             return Ok(found);
         }
-        let looking = tokio::time::timeout(PATIENCE, self.looking.lock()).await;
+        // Each that waits holds a pass, of which a controller has so many: at a silent cluster nobody waits for the one
+        // that looks whether it still is.
+        let looking = match self.looking.try_lock() {
+            Ok(looking) => Ok(looking),
+            Err(_) => match self.endpoint.silence() {
+                Some(silence) => return Err(self.unanswered(NoAnswer::Silent(silence))),
+                None => tokio::time::timeout(PATIENCE, self.looking.lock()).await,
+            },
+        };
         // Connect is slow. It may still be quick about a single connector.
         let Ok(_looking) = looking else {
             return Ok(None);

@@ -190,6 +190,31 @@ async fn an_unreachable_cluster_is_named_without_credentials() {
 }
 
 #[tokio::test]
+async fn nobody_waits_for_the_one_that_looks_at_a_silent_cluster() {
+    // Connections are accepted for it, and nothing is ever said.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let address = Address::parse(&format!("http://127.0.0.1:{port}")).unwrap();
+    let connect = Connect::new(Clusters::new(http()).get(&address), Mask::default());
+    assert!(connect.look("a").await.is_err());
+    // Until it is asked again, all are told at once anyway.
+    let told = loop {
+        let began = std::time::Instant::now();
+        let looks = (0..16).map(|_| async {
+            assert!(connect.look("a").await.is_err());
+            began.elapsed() < CONNECT_DEADLINE / 2
+        });
+        let told = futures::future::join_all(looks).await;
+        if told.contains(&false) {
+            break told;
+        }
+        tokio::task::yield_now().await;
+    };
+    let at_once = told.iter().filter(|at_once| **at_once).count();
+    assert_eq!(at_once, 15, "all but the one that asks");
+}
+
+#[tokio::test]
 async fn five_hundred_connectors_are_looked_at_with_one_request() {
     let fake = Fake::start().await;
     let names: Vec<String> = (0..500).map(|number| format!("shop.items-{number}")).collect();

@@ -93,6 +93,14 @@ impl Breaker {
         matches!(self.health, Health::Answers)
     }
 
+    /// Since when and why there is no answer, once that is known.
+    pub(super) fn silence(&self) -> Option<&Silence> {
+        match &self.health {
+            Health::Silent(outage) => Some(&outage.silence),
+            Health::Unknown | Health::Answers | Health::Doubtful(_) => None,
+        }
+    }
+
     /// Whether a call is under way that may take long.
     pub(super) fn is_at_work(&self) -> bool {
         self.under_way.long > 0
