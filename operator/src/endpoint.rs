@@ -147,6 +147,7 @@ impl Endpoint {
     }
 }
 
+/// One of those who wait.
 struct Waiting<'a>(&'a AtomicU32);
 
 impl Drop for Waiting<'_> {

@@ -42,13 +42,8 @@ async fn converge(job: &ScrapeJob, context: &Context, pass: &mut Pass<'_, Scrape
     }
     let valid = valid?;
     let depends = depend(job, context, pass, &valid).await;
-    if depends.is_ok() && pass.is_settled() {
-        return Ok(());
-    }
-    let workers = build::build(&context.settings, &valid);
-    pass.declare(&workers);
-    depends?;
-    pass.apply(&workers).await
+    pass.run(depends, || build::build(&context.settings, &valid))
+        .await
 }
 
 /// Looks at what it needs outside Kubernetes, and makes what is missing and its own.

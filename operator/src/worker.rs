@@ -20,6 +20,7 @@ use k8s_openapi::{
 };
 use kube::{Resource, ResourceExt};
 use naru_api::{PIPELINE_LABEL, Rollout};
+use serde::Deserialize;
 
 pub use self::{pass::Pass, revision::Revision};
 use crate::controller::{apply, live};
@@ -107,12 +108,31 @@ pub struct Crew {
 
 /// Replicas that a Deployment is to have.
 pub fn replicas(deployment: &Deployment) -> i32 {
-    // The API server fills in 1 where nothing was said.
     deployment
         .spec
         .as_ref()
         .and_then(|spec| spec.replicas)
-        .unwrap_or(1)
+        .unwrap_or(UNSAID)
+}
+
+/// Replicas where nothing was said: what the API server fills in.
+const UNSAID: i32 = 1;
+
+/// The part of a Deployment that says how many replicas it is to have.
+#[derive(Debug, Deserialize)]
+pub struct Scaled {
+    spec: ScaledSpec,
+}
+
+#[derive(Debug, Deserialize)]
+struct ScaledSpec {
+    replicas: Option<i32>,
+}
+
+impl Scaled {
+    pub fn replicas(&self) -> i32 {
+        self.spec.replicas.unwrap_or(UNSAID)
+    }
 }
 
 /// Replicas of the current template that are ready.

@@ -27,7 +27,7 @@ use naru_tests::{
 /// For what takes seconds, on a machine that is busy.
 const SOON: Duration = Duration::from_secs(120);
 
-/// A pipeline without its site: nothing flows, so that nothing changes by itself. All but its planner becomes ready.
+/// A pipeline without its site: nothing flows, so that nothing changes by itself.
 struct Quiet {
     /// The ScrapeJob.
     job: String,
@@ -53,12 +53,12 @@ impl Quiet {
     async fn start(client: &Client, namespace: &str) -> Self {
         let quiet = Self::of(namespace);
         copy_credentials(client, namespace).await;
-        // The planner never gets ready, which is not to become a failure before the test ends.
-        let patient = format!("{}\n  rollout: {{progressDeadline: 1h}}\n", quiet.job.trim_end());
-        apply(namespace, &patient).await.unwrap();
-        apply(namespace, &format!("{}\n---\n{}", quiet.sink, quiet.sum))
-            .await
-            .unwrap();
+        apply(
+            namespace,
+            &format!("{}\n---\n{}\n---\n{}", quiet.job, quiet.sink, quiet.sum),
+        )
+        .await
+        .unwrap();
         let sinks = Api::<SinkConnector>::namespaced(client.clone(), namespace);
         says(&sinks, "joongna-mysql", SOON, holds("Ready", "Running")).await;
         let sums = Api::<FilteredSum>::namespaced(client.clone(), namespace);

@@ -28,11 +28,9 @@ use super::{
     live::{Kept, Live, controller},
 };
 
-/// Field manager of everything that reconcilers apply. The autoscaler has its own, so that it alone owns replicas.
+/// Field manager of everything that reconcilers apply. Whoever sets the replicas of a Deployment, the autoscaler first of
+/// all, has another one, and owns them from then on.
 pub const FIELD_MANAGER: &str = "naru/operator";
-/// Field manager of the autoscaler: reconcilers leave `spec.replicas` out of what they apply, so that it is this one's
-/// alone.
-pub const AUTOSCALER: &str = "naru/autoscaler";
 /// Annotation of a Deployment: the replicas that it began with, until somebody has set others.
 const FIRST_REPLICAS: &str = "naru.dev/first-replicas";
 
@@ -189,18 +187,17 @@ where
 
 /// Applies a child over what there is.
 async fn change<C: Child>(context: &Context, wanted: &C, live: &C) -> Result<C, Error> {
-    let before = to_json(live);
-    let first = before["metadata"]["annotations"][FIRST_REPLICAS].as_str();
-    let (replicas, version) = (before["spec"]["replicas"].as_i64(), live.resource_version());
-    let part = match (first.and_then(|first| first.parse().ok()), replicas) {
+    let first = live.annotations().get(FIRST_REPLICAS);
+    let first: Option<i32> = first.and_then(|first| first.parse().ok());
+    let part = match first.filter(|first| to_json(live)["spec"]["replicas"] == *first) {
         // Nobody else has set them yet, and what we own and leave out would fall back to 1. Of this version only: the
         // autoscaler may be about to set them.
-        (Some(first), Some(replicas)) if replicas == i64::from(first) => {
+        Some(first) => {
             let mut part = with_replicas(wanted, first);
-            part["metadata"]["resourceVersion"] = version.into();
+            part["metadata"]["resourceVersion"] = live.resource_version().into();
             part
         }
-        _ => to_json(wanted),
+        None => to_json(wanted),
     };
     apply(context, wanted, part, true).await
 }

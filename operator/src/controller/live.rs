@@ -1,8 +1,8 @@
 //! What the resources own, as the API server has it. Kept up to date by one watch for each kind of child, so that a
 //! pass that has nothing to change asks for nothing.
 //!
-//! Each object is kept as JSON text without its managed fields, compressed, which is a tenth of what the typed object
-//! takes, and read when a pass looks at it.
+//! Each object is kept as JSON text without its managed fields, compressed, which is a small part of what the typed
+//! object takes, and read when a pass looks at it.
 
 #[cfg(test)]
 mod tests;

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::{
-    Crew, Revision, health, pods, replicas,
+    Crew, Revision, UNSAID, health, pods, replicas,
     revision::config_map_name,
     rollout::{self, Seen, complete, proved, stalled},
     status::WorkerStatus,
@@ -66,7 +66,7 @@ pub struct Pass<'a, K> {
     begun: bool,
     /// What there was when the pass began.
     sight: Sight,
-    /// A pass that saw the same had nothing to do.
+    /// A pass that saw the same had nothing to do, and neither has this one.
     is_settled: bool,
 }
 
@@ -117,6 +117,7 @@ where
         }
     }
 
+    /// All that the pass will go by, but for what is outside Kubernetes.
     fn look(&self) -> Sight {
         let (namespace, live) = (self.namespace(), &self.context.live);
         let mut children = live.config_maps.versions(&namespace, &self.crew.config_maps);
@@ -129,15 +130,6 @@ where
             children,
             most: None,
         }
-    }
-
-    /// Whether nothing is left to do, once it is known what the resource needs outside Kubernetes: a pass that saw the
-    /// same found it so.
-    pub fn is_settled(&mut self) -> bool {
-        self.sight.most = self.most;
-        let uid = self.object.meta().uid.as_deref();
-        self.is_settled = self.created.is_empty() && self.context.settled.is(uid, &self.sight);
-        self.is_settled
     }
 
     /// Makes sure of a topic of the resource's. Returns how many partitions it has.
@@ -156,13 +148,29 @@ where
         self.most = Some(most);
     }
 
-    /// Says what should run, whether it can be applied or not.
-    pub fn declare(&mut self, revision: &Revision) {
-        self.declared = Some(revision.hash.clone());
+    /// Makes what runs what `declared` says, once it is known whether what it `depends` on is there. Nothing is worked out
+    /// where a pass that saw the same had nothing to do.
+    pub async fn run(
+        &mut self,
+        depends: Result<(), Error>,
+        declared: impl FnOnce() -> Revision,
+    ) -> Result<(), Error> {
+        self.sight.most = self.most;
+        let uid = self.object.meta().uid.as_deref();
+        let is_settled = self.created.is_empty() && self.context.settled.is(uid, &self.sight);
+        if depends.is_ok() && is_settled {
+            self.is_settled = true;
+            return Ok(());
+        }
+        let declared = declared();
+        // Also what cannot be applied now is what should run.
+        self.declared = Some(declared.hash.clone());
+        depends?;
+        self.apply(&declared).await
     }
 
     /// Makes what runs what should run, and does nothing where it is so already.
-    pub async fn apply(&mut self, declared: &Revision) -> Result<(), Error> {
+    async fn apply(&mut self, declared: &Revision) -> Result<(), Error> {
         let deployments = self.deployments();
         let failing = self.failing(&deployments).await;
         let last_good = self.crew.last_good.as_deref().and_then(|hash| {
@@ -190,7 +198,7 @@ where
                 .most
                 .map_or(self.crew.least, |most| most.min(self.crew.least));
             // One is what the API server fills in.
-            self.settle(deployment, Some(least).filter(|least| is_scaled && *least != 1))
+            self.settle(deployment, Some(least).filter(|least| is_scaled && *least != UNSAID))
                 .await?;
         }
         for budget in &revision.budgets {
@@ -274,11 +282,12 @@ where
     /// Writes what the pass found.
     pub async fn end(mut self, outcome: Result<(), Error>) -> Result<Action, Error> {
         // Of what somebody else has written meanwhile the watch tells in a moment.
-        if outcome.as_ref().is_err_and(Error::is_conflict) {
-            return outcome.map(|()| Action::await_change());
-        }
+        let outcome = match outcome {
+            Err(error) if error.is_conflict() => return Err(error),
+            outcome => outcome,
+        };
         let resync = self.context.settings.resync;
-        if self.is_settled && outcome.is_ok() {
+        if self.is_settled {
             return Ok(report::succeeded(self.context, self.kind, self.object, resync));
         }
         let deployments = self.deployments();

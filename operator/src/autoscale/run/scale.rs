@@ -12,37 +12,27 @@ use kube::{
     runtime::events::{Event, EventType},
 };
 use naru_api::condition::reason;
-use serde::Deserialize;
 use snafu::Snafu;
 use tokio::time::timeout;
 
 use super::Target;
 use crate::{
     autoscale::{Decision, History, Lag, Observation, decide},
-    controller::{Context, apply::AUTOSCALER},
+    controller::Context,
     metrics::Object,
+    worker,
 };
 
+/// Owns the replicas of what it has scaled.
+const FIELD_MANAGER: &str = "naru/autoscaler";
 /// Deadline of one request.
 const DEADLINE: Duration = Duration::from_secs(10);
-
-/// The part of a Deployment that matters here.
-#[derive(Deserialize)]
-struct Scaled {
-    spec: Replicas,
-}
-
-#[derive(Deserialize)]
-struct Replicas {
-    replicas: Option<i32>,
-}
 
 /// How many replicas the target's Deployment asks for, as the watch has it. None if there is no such Deployment.
 pub(super) fn replicas(context: &Context, target: &Target) -> Option<i32> {
     let deployments = &context.live.deployments;
-    let scaled: Scaled = deployments.part(&target.object.namespace, &target.deployment)?;
-    // The API server fills in 1 where nothing was said.
-    Some(scaled.spec.replicas.unwrap_or(1))
+    let part: worker::Scaled = deployments.part(&target.object.namespace, &target.deployment)?;
+    Some(part.replicas())
 }
 
 /// Decides, and changes the replicas if so decided. Returns how many there are to be then.
@@ -84,7 +74,7 @@ pub(super) async fn scale(
                 spec: Some(ScaleSpec { replicas: Some(to) }),
                 status: None,
             };
-            let (parameters, patch) = (PatchParams::apply(AUTOSCALER).force(), Patch::Apply(&scale));
+            let (parameters, patch) = (PatchParams::apply(FIELD_MANAGER).force(), Patch::Apply(&scale));
             let deployments = deployments(&context.client, target);
             let patched = within(deployments.patch_scale(deployment, &parameters, &patch)).await;
             patched.map_err(|problem| problem.doing(format!("scale Deployment {deployment:?}")))?;
