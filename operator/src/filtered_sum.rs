@@ -99,7 +99,7 @@ async fn dereference(
         .is_some_and(|known| fields::check(sum, known).is_err())
     {
         // A new field may have come since. Nothing is refused for what was true a minute ago.
-        schema = registry.value_schema(topic, Freshness::Now).await?;
+        schema = registry.value_schema(topic, Freshness::now()).await?;
     }
     // Before the first record there is none, and nothing to compare.
     if let Some(schema) = schema {

@@ -232,15 +232,20 @@ impl Cluster {
         if let Some(partitions) = self.topics.get(&topic, freshness, wanted) {
             return Ok(Some(partitions));
         }
-        let turn = self.turn().await?;
-        // Another pass may have asked while this one waited.
+        let looking = self.endpoint.looking().await;
+        let looking = looking.and_then(|looking| looking.ok_or(NoAnswer::Busy));
+        let _looking = looking.map_err(|no_answer| self.unanswered(no_answer))?;
+        // Another pass may have looked while this one waited.
         if let Some(partitions) = self.topics.get(&topic, freshness, wanted) {
             return Ok(Some(partitions));
         }
-        if self.looked().is_some_and(|asked| asked > wanted) {
+        if self
+            .looked()
+            .is_some_and(|asked| freshness.allows_missing(asked, wanted))
+        {
             return Ok(None);
         }
-        match self.look(turn, &topic).await? {
+        match self.look(&topic).await? {
             Some(Ok(partitions)) => Ok(Some(partitions)),
             None | Some(Err(RDKafkaErrorCode::UnknownTopicOrPartition)) => Ok(None),
             Some(Err(code)) => RefusedSnafu {
@@ -255,7 +260,8 @@ impl Cluster {
     /// Looks at all topics at once, since passes come in crowds, and since librdkafka keeps a handle with a queue for
     /// each partition of a topic that is asked for by its name. Where there are very many, at this one alone. What this
     /// client may not see is not there.
-    async fn look(&self, turn: Turn<'_>, topic: &str) -> Result<Option<Described>, Error> {
+    async fn look(&self, topic: &str) -> Result<Option<Described>, Error> {
+        let turn = self.turn().await?;
         let asked = Instant::now();
         let (admin, name) = (Arc::clone(&self.admin), topic.to_owned());
         let only_one = self.has_many.load(Ordering::Relaxed);
@@ -300,14 +306,14 @@ impl Cluster {
         }
         if found.is_some_and(|known| known < topic.partitions) {
             // They may have been added since.
-            found = self.partitions(&topic.name, Freshness::Now).await?;
+            found = self.partitions(&topic.name, Freshness::now()).await?;
         }
         match found {
             None => {
                 self.checked().remove(&topic.name);
                 if !self.create(topic, owner).await? {
                     // Another pass, or a person, was faster, perhaps with other partitions.
-                    let partitions = self.partitions(&topic.name, Freshness::Now).await?;
+                    let partitions = self.partitions(&topic.name, Freshness::now()).await?;
                     self.check_config(topic).await?;
                     return Ok(partitions.unwrap_or(topic.partitions));
                 }

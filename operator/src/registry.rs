@@ -280,8 +280,8 @@ mod tests {
             assert_eq!(schema.fields[0].name, "seq");
         }
         assert_eq!(count.load(Ordering::Relaxed), 2);
-        registry.check(Freshness::Now).await.unwrap();
-        registry.value_schema("items", Freshness::Now).await.unwrap();
+        registry.check(Freshness::now()).await.unwrap();
+        registry.value_schema("items", Freshness::now()).await.unwrap();
         assert_eq!(count.load(Ordering::Relaxed), 4);
     }
 
@@ -311,8 +311,11 @@ mod tests {
         let router = Router::new().fallback(endless);
         tokio::spawn(async move { axum::serve(listener, router).await });
         let registry = Registries::new(crate::connect::fake::http()).get(&url);
-        registry.check(Freshness::Now).await.unwrap();
-        let refused = registry.value_schema("items", Freshness::Now).await.unwrap_err();
+        registry.check(Freshness::now()).await.unwrap();
+        let refused = registry
+            .value_schema("items", Freshness::now())
+            .await
+            .unwrap_err();
         assert_eq!(refused.reason(), reason::REGISTRY_REFUSED);
         assert!(
             refused.sentence().ends_with("with more than 2097152 bytes"),

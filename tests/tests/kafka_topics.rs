@@ -64,7 +64,7 @@ async fn topics_and_groups_that_are_deleted_are_gone_and_others_stay() {
     let mut created = Vec::new();
     for name in ["mine", "other", "mine"] {
         let wanted = topic(name);
-        let ensured = cluster.ensure_for(&owner, &wanted, Freshness::Now, &mut created);
+        let ensured = cluster.ensure_for(&owner, &wanted, Freshness::now(), &mut created);
         assert_eq!(ensured.await.unwrap(), 2, "{name}");
     }
     assert_eq!(created, ["mine", "other"]);
@@ -79,9 +79,9 @@ async fn topics_and_groups_that_are_deleted_are_gone_and_others_stay() {
         cluster.delete_group("group").await.unwrap();
         cluster.delete_topics(&topics).await.unwrap();
     }
-    assert_eq!(cluster.partitions("mine", Freshness::Now).await.unwrap(), None);
+    assert_eq!(cluster.partitions("mine", Freshness::now()).await.unwrap(), None);
     assert_eq!(
-        cluster.partitions("other", Freshness::Now).await.unwrap(),
+        cluster.partitions("other", Freshness::now()).await.unwrap(),
         Some(2)
     );
     assert!(!has_offsets(&kafka, "group", "other"));
@@ -93,7 +93,7 @@ async fn a_group_with_members_is_not_deleted() {
     let kafka = tokio::task::spawn_blocking(Kafka::start).await.unwrap();
     let cluster = Clusters::default().get(kafka.address()).unwrap();
     let (owner, wanted, mut created) = (ConfigMap::default(), topic("items"), Vec::new());
-    let ensured = cluster.ensure_for(&owner, &wanted, Freshness::Now, &mut created);
+    let ensured = cluster.ensure_for(&owner, &wanted, Freshness::now(), &mut created);
     ensured.await.unwrap();
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", kafka.address())
@@ -121,7 +121,7 @@ async fn a_topic_that_loses_what_workers_need_is_refused_until_it_is_set_right()
     let (owner, mut created) = (ConfigMap::default(), Vec::new());
     // As somebody makes it who knows nothing of naru: with the brokers' defaults.
     cluster
-        .ensure_for(&owner, &topic("totals"), Freshness::Now, &mut created)
+        .ensure_for(&owner, &topic("totals"), Freshness::now(), &mut created)
         .await
         .unwrap();
     let compacted = TopicSpec {

@@ -23,9 +23,6 @@ use crate::{
 /// A look at all connectors is used for so long. There is one every few seconds.
 const RECENT: Duration = Duration::from_secs(10);
 
-/// How long one waits for the look of another.
-const PATIENCE: Duration = Duration::from_secs(2);
-
 /// The Connect clusters in use.
 #[derive(Debug)]
 pub struct Clusters {
@@ -66,7 +63,6 @@ impl Clusters {
                 address: address.clone(),
                 endpoint: Endpoint::default(),
                 seen: Mutex::default(),
-                looking: tokio::sync::Mutex::default(),
                 fence: self.fence.clone(),
             })
         });
@@ -95,8 +91,6 @@ pub struct Cluster {
     address: Address,
     endpoint: Endpoint,
     seen: Mutex<Seen>,
-    /// Held by the one that looks, so that others wait for its look instead of taking one of their own.
-    looking: tokio::sync::Mutex<()>,
     fence: Fence,
 }
 
@@ -166,17 +160,9 @@ impl Cluster {
         if let Some(found) = self.remembered(name) {
             return Ok(found);
         }
-        // Each that waits holds a pass, of which a controller has so many: at a silent cluster nobody waits for the one
-        // that looks whether it still is.
-        let looking = match self.looking.try_lock() {
-            Ok(looking) => Ok(looking),
-            Err(_) => match self.endpoint.silence() {
-                Some(silence) => return Err(self.unanswered(NoAnswer::Silent(silence))),
-                None => tokio::time::timeout(PATIENCE, self.looking.lock()).await,
-            },
-        };
+        let looking = self.endpoint.looking().await;
         // Connect is slow. It may still be quick about a single connector.
-        let Ok(_looking) = looking else {
+        let Some(_looking) = looking.map_err(|no_answer| self.unanswered(no_answer))? else {
             return Ok(None);
         };
         // Another one may have looked meanwhile.

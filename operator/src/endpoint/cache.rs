@@ -21,21 +21,18 @@ impl<K, V> Default for Cache<K, V> {
 }
 
 impl<K: Eq + Hash, V: Clone> Cache<K, V> {
-    /// The answer, unless it is too old for the freshness that is asked for, as of `now`. One to a question that was put
-    /// later than that is fresh in any case.
+    /// The answer, unless it is too old for the freshness that is asked for, as of `now`.
     pub(crate) fn get(&self, question: &K, freshness: Freshness, now: Instant) -> Option<V> {
         let answers = self.answers();
         let (asked, answer) = answers.get(question)?;
-        let age = now.saturating_duration_since(*asked);
-        (*asked > now || age < freshness.oldest()).then(|| answer.clone())
+        freshness.allows(*asked, now).then(|| answer.clone())
     }
 
     /// Remembers an answer to a question that was asked at this time.
     pub(crate) fn put(&self, question: K, answer: V, asked: Instant) {
         let mut answers = self.answers();
         if answers.len() >= MANY {
-            let oldest = Freshness::Known.oldest();
-            answers.retain(|_, (then, _)| asked.saturating_duration_since(*then) < oldest);
+            answers.retain(|_, (then, _)| Freshness::Known.allows(*then, asked));
         }
         answers.insert(question, (asked, answer));
     }
@@ -62,8 +59,9 @@ pub enum Freshness {
     Known,
     /// A few seconds: for looks at what has not changed. Resources that share a dependency ask once for all.
     Recent,
-    /// Not older than the question: for what was just changed, and before something is refused.
-    Now,
+    /// Asked for later than that: for what was just changed, and before something is refused. A pass that names its
+    /// beginning asks once, and passes at the same time share what they ask for.
+    Since(Instant),
 }
 
 impl Freshness {
@@ -71,18 +69,34 @@ impl Freshness {
     pub fn of(generation: Option<i64>, observed: Option<i64>) -> Self {
         match observed {
             // What was there before the resource came may have gone with its predecessor.
-            None => Self::Now,
+            None => Self::now(),
             Some(_) if observed == generation => Self::Recent,
             Some(_) => Self::Known,
         }
     }
 
-    fn oldest(self) -> Duration {
+    /// Nothing that was asked for up to now will do.
+    pub fn now() -> Self {
+        Self::Since(Instant::now())
+    }
+
+    /// Whether an answer to a question that was put at `asked` will do at `now`.
+    fn allows(self, asked: Instant, now: Instant) -> bool {
+        let age = now.saturating_duration_since(asked);
         match self {
             // Two resyncs, as they are set unless somebody sets them.
-            Self::Known => Duration::from_secs(60),
-            Self::Recent => Duration::from_secs(20),
-            Self::Now => Duration::ZERO,
+            Self::Known => age < Duration::from_secs(60),
+            Self::Recent => age < Duration::from_secs(20),
+            Self::Since(then) => asked > then,
+        }
+    }
+
+    /// Whether something that was not there at `asked` may be taken for missing at `now`. That is remembered for nobody
+    /// but those who have waited for the answer.
+    pub(crate) fn allows_missing(self, asked: Instant, now: Instant) -> bool {
+        match self {
+            Self::Known | Self::Recent => asked > now,
+            Self::Since(then) => asked > then,
         }
     }
 }
@@ -101,18 +115,32 @@ mod tests {
         assert_eq!(get(Freshness::Recent, 20), None);
         assert_eq!(get(Freshness::Known, 59), Some(3));
         assert_eq!(get(Freshness::Known, 60), None);
-        assert_eq!(get(Freshness::Now, 0), None);
         cache.forget(&"items");
         assert_eq!(get(Freshness::Known, 0), None);
     }
 
     #[test]
-    fn an_answer_to_a_later_question_is_fresh_for_anybody() {
+    fn an_answer_since_a_moment_is_one_to_a_later_question() {
         let (cache, start) = (Cache::default(), Instant::now());
-        cache.put("items", 3, start + Duration::from_millis(1));
-        assert_eq!(cache.get(&"items", Freshness::Now, start), Some(3));
-        let later = start + Duration::from_millis(2);
-        assert_eq!(cache.get(&"items", Freshness::Now, later), None);
+        let at = |milliseconds| start + Duration::from_millis(milliseconds);
+        cache.put("items", 3, at(5));
+        let since = |then| cache.get(&"items", Freshness::Since(at(then)), at(60_000));
+        assert_eq!((since(4), since(5)), (Some(3), None));
+    }
+
+    #[test]
+    fn what_was_missing_is_missing_to_those_who_began_before_the_question() {
+        let start = Instant::now();
+        let at = |milliseconds| start + Duration::from_millis(milliseconds);
+        for (freshness, missing) in [
+            (Freshness::Since(at(4)), true),
+            (Freshness::Since(at(5)), false),
+            (Freshness::Recent, false),
+            (Freshness::Known, false),
+        ] {
+            assert_eq!(freshness.allows_missing(at(5), at(6)), missing, "{freshness:?}");
+        }
+        assert!(Freshness::Recent.allows_missing(at(5), at(4)));
     }
 
     #[test]
@@ -128,6 +156,10 @@ mod tests {
     fn an_edit_does_with_what_is_known_and_a_new_resource_does_not() {
         assert_eq!(Freshness::of(Some(2), Some(2)), Freshness::Recent);
         assert_eq!(Freshness::of(Some(2), Some(1)), Freshness::Known);
-        assert_eq!(Freshness::of(Some(1), None), Freshness::Now);
+        let before = Instant::now();
+        let Freshness::Since(then) = Freshness::of(Some(1), None) else {
+            panic!("something older would do");
+        };
+        assert!(then >= before);
     }
 }

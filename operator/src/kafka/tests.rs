@@ -58,7 +58,7 @@ async fn a_topic_whose_creation_was_not_answered_is_ours_and_one_whose_creation_
     for name in ["unsent", "lost"] {
         brokers.create_topic(name, 1, 1).unwrap();
         let wanted = wanted(name);
-        let ensured = again.ensure_for(&owner, &wanted, Freshness::Now, &mut created);
+        let ensured = again.ensure_for(&owner, &wanted, Freshness::now(), &mut created);
         assert_eq!(ensured.await.unwrap(), 1);
     }
     assert_eq!(created, ["lost"]);
@@ -94,9 +94,9 @@ async fn brokers_that_nobody_runs_are_named_and_asked_once() {
     drop(listener);
     let clusters = Clusters::default();
     let cluster = clusters.get(&bootstrap_servers).unwrap();
-    let first = cluster.partitions("items", Freshness::Now).await.unwrap_err();
+    let first = cluster.partitions("items", Freshness::now()).await.unwrap_err();
     let began = Instant::now();
-    let second = cluster.partitions("items", Freshness::Now).await.unwrap_err();
+    let second = cluster.partitions("items", Freshness::now()).await.unwrap_err();
     assert!(began.elapsed() < DEADLINE / 5, "{:?}", began.elapsed());
     assert_eq!(first.to_string(), second.to_string());
     let text = second.to_string();
@@ -114,14 +114,23 @@ async fn one_look_tells_all_who_wait_for_one_what_there_is_and_what_is_not() {
     }
     let cluster = Clusters::default().get(&brokers.bootstrap_servers()).unwrap();
     let before = Instant::now();
-    let items = cluster.partitions("items", Freshness::Now);
+    let items = cluster.partitions("items", Freshness::now());
     assert_eq!(items.await.unwrap(), Some(3));
     assert_eq!(
-        cluster.topics.get(&"totals".to_owned(), Freshness::Now, before),
+        cluster
+            .topics
+            .get(&"totals".to_owned(), Freshness::Since(before), before),
         Some(3)
     );
     let asked = cluster.looked();
     assert!(asked > Some(before));
+    let missing = cluster.partitions("missing", Freshness::Since(before));
+    assert_eq!(missing.await.unwrap(), None);
+    assert_eq!(
+        cluster.looked(),
+        asked,
+        "whoever began before does with that look"
+    );
 
     // Whoever comes later asks again.
     brokers.create_topic("late", 1, 1).unwrap();
@@ -139,13 +148,15 @@ async fn one_of_very_many_topics_is_looked_at_alone() {
     let cluster = Clusters::default().get(&brokers.bootstrap_servers()).unwrap();
     cluster.has_many.store(true, Ordering::Relaxed);
     let before = Instant::now();
-    let items = cluster.partitions("items", Freshness::Now);
+    let items = cluster.partitions("items", Freshness::now());
     assert_eq!(items.await.unwrap(), Some(3));
     assert_eq!(
-        cluster.topics.get(&"totals".to_owned(), Freshness::Now, before),
+        cluster
+            .topics
+            .get(&"totals".to_owned(), Freshness::Since(before), before),
         None
     );
     assert_eq!(cluster.looked(), None);
-    let missing = cluster.partitions("missing", Freshness::Now);
+    let missing = cluster.partitions("missing", Freshness::now());
     assert_eq!(missing.await.unwrap(), None);
 }

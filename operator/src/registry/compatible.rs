@@ -84,7 +84,7 @@ impl Registry {
                 .messages
                 .first()
                 .map(|says| says.chars().take(EXCERPT).collect()),
-            latest: self.value_schema(topic, Freshness::Now).await?,
+            latest: self.value_schema(topic, Freshness::now()).await?,
         }))
     }
 }
@@ -143,7 +143,7 @@ mod tests {
     #[tokio::test]
     async fn a_schema_is_asked_for_beside_the_latest_one_and_a_refusal_tells_what_that_is() {
         let (registry, questions) = registry().await;
-        let refusal = refuses(&registry, "items", Freshness::Now).await.unwrap();
+        let refusal = refuses(&registry, "items", Freshness::now()).await.unwrap();
         assert_eq!(refusal.says.as_deref(), Some("no default"));
         assert_eq!(refusal.latest.unwrap().fields[0].name, "price");
         let body = json!({ "schema": NEW, "schemaType": "AVRO" });
@@ -156,7 +156,7 @@ mod tests {
     #[tokio::test]
     async fn a_topic_without_a_schema_takes_each() {
         let (registry, _) = registry().await;
-        assert!(refuses(&registry, "new", Freshness::Now).await.is_none());
+        assert!(refuses(&registry, "new", Freshness::now()).await.is_none());
     }
 
     #[tokio::test]
@@ -167,7 +167,7 @@ mod tests {
             assert!(refuses(&registry, "sales", Freshness::Recent).await.is_none());
         }
         assert_eq!(count(), 1);
-        assert!(refuses(&registry, "sales", Freshness::Now).await.is_none());
+        assert!(refuses(&registry, "sales", Freshness::now()).await.is_none());
         assert_eq!(count(), 2);
         for _ in 0..2 {
             assert!(refuses(&registry, "items", Freshness::Recent).await.is_some());
@@ -178,7 +178,10 @@ mod tests {
     #[tokio::test]
     async fn a_registry_that_does_not_say_is_a_dependency_that_fails() {
         let (registry, _) = registry().await;
-        let error = registry.refuses("secret", NEW, Freshness::Now).await.unwrap_err();
+        let error = registry
+            .refuses("secret", NEW, Freshness::now())
+            .await
+            .unwrap_err();
         assert_eq!(error.reason(), reason::REGISTRY_REFUSED);
         assert!(error.to_string().ends_with("with status 403"), "{error}");
     }

@@ -198,8 +198,11 @@ where
                 .most
                 .map_or(self.crew.least, |most| most.min(self.crew.least));
             // One is what the API server fills in.
-            self.settle(deployment, Some(least).filter(|least| is_scaled && *least != UNSAID))
-                .await?;
+            self.settle(
+                deployment,
+                Some(least).filter(|least| is_scaled && *least != UNSAID),
+            )
+            .await?;
         }
         for budget in &revision.budgets {
             if self.needs(budget) {
