@@ -24,8 +24,8 @@ pub use self::cache::Freshness;
 
 /// How long a call waits for its turn. A resource that waits holds a place among the ones that are worked on.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// How long a call waits for the look of another one, which may be at thousands of things.
-const LOOK: Duration = Duration::from_secs(2);
+/// How long a call waits for the answer to another one, which may speak of thousands of things.
+const SHARED: Duration = Duration::from_secs(2);
 /// Calls that wait for their turn at an endpoint that is not known to answer.
 const MOST_WAITING: u32 = 3;
 /// An endpoint that nobody has asked for so long is forgotten. Each resource asks every half minute.
@@ -81,8 +81,6 @@ pub(crate) struct Endpoint {
     ended: Notify,
     /// Who waits for that.
     waiting: AtomicU32,
-    /// Held by the one that looks at everything there.
-    looking: tokio::sync::Mutex<()>,
 }
 
 impl Endpoint {
@@ -124,16 +122,19 @@ impl Endpoint {
         }
     }
 
-    /// Waits to be the one that looks at everything there, for all who wait behind it: they find what it saw. None: the one
-    /// before takes longer than anybody waits. At a silent endpoint nobody waits for the one that looks whether it still is.
-    pub(crate) async fn looking(&self) -> Result<Option<tokio::sync::MutexGuard<'_, ()>>, NoAnswer> {
-        if let Ok(looking) = self.looking.try_lock() {
-            return Ok(Some(looking));
+    /// Waits to be the one that asks for all who wait behind it: they do with its answer. None: the one before takes longer
+    /// than anybody waits. At a silent endpoint nobody waits for the one that finds out whether it still is.
+    pub(crate) async fn alone<'a>(
+        &self,
+        asking: &'a tokio::sync::Mutex<()>,
+    ) -> Result<Option<tokio::sync::MutexGuard<'a, ()>>, NoAnswer> {
+        if let Ok(alone) = asking.try_lock() {
+            return Ok(Some(alone));
         }
         if let Some(silence) = self.silence() {
             return Err(NoAnswer::Silent(silence));
         }
-        Ok(tokio::time::timeout(LOOK, self.looking.lock()).await.ok())
+        Ok(tokio::time::timeout(SHARED, asking.lock()).await.ok())
     }
 
     /// Joins those who wait. Each of them holds a pass, of which a controller has so many: at an endpoint that may well be

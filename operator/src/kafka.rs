@@ -1,6 +1,7 @@
 //! Topics: what there is, and what must be there.
 
 mod config;
+mod create;
 mod delete;
 #[cfg(test)]
 mod tests;
@@ -19,7 +20,7 @@ use kube::Resource;
 use naru_api::condition::reason;
 use rdkafka::{
     ClientConfig,
-    admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication},
+    admin::{AdminClient, AdminOptions, NewPartitions},
     client::DefaultClientContext,
     error::{KafkaError, KafkaResult},
     metadata::MetadataTopic,
@@ -27,6 +28,7 @@ use rdkafka::{
 };
 use snafu::{ResultExt, Snafu};
 
+use self::create::{Creation, Made};
 use crate::{
     controller::Error as ReconcileError,
     endpoint::{Answers, Cache, Endpoint, Freshness, NoAnswer, Pool, Silence, Turn, Unanswered},
@@ -36,9 +38,6 @@ use crate::{
 
 /// Deadline of one request.
 const DEADLINE: Duration = Duration::from_secs(5);
-/// How long a topic that was asked for without an answer may take to show.
-const LOST: Duration = Duration::from_secs(60);
-
 /// More topics than this are not looked at all at once.
 const MANY: usize = 4000;
 
@@ -46,7 +45,7 @@ const MANY: usize = 4000;
 type Described = Result<i32, RDKafkaErrorCode>;
 
 /// Why Kafka did not do what it was asked for.
-#[derive(Debug, Snafu)]
+#[derive(Clone, Debug, Snafu)]
 pub enum Error {
     #[snafu(display("no client can be made for kafka at {bootstrap_servers:?}"))]
     Client {
@@ -158,23 +157,6 @@ impl Clusters {
     }
 }
 
-/// For whom a topic was created.
-#[derive(Debug)]
-struct Made {
-    /// Uid of the resource.
-    owner: String,
-    /// When it was asked for, where nobody has answered.
-    unanswered: Option<Instant>,
-}
-
-impl Made {
-    /// What nobody has answered is done within a minute, or never: later on it may be somebody else's.
-    fn is_of(&self, owner: &str, now: Instant) -> bool {
-        let is_recent = |asked| now.saturating_duration_since(asked) < LOST;
-        self.owner == owner && self.unanswered.is_none_or(is_recent)
-    }
-}
-
 /// A Kafka cluster.
 pub struct Cluster {
     bootstrap_servers: String,
@@ -193,6 +175,9 @@ pub struct Cluster {
     /// For which resource, by its uid, a topic was created, or may have been: the answer was lost. A pass may see the
     /// resource as it was before that was written down.
     created: Mutex<HashMap<String, Made>>,
+    creation: Creation,
+    /// Held by the one that looks at all topics, for all who wait behind it.
+    looking: tokio::sync::Mutex<()>,
 }
 
 impl Cluster {
@@ -217,6 +202,8 @@ impl Cluster {
             checked: Mutex::default(),
             fence,
             created: Mutex::default(),
+            creation: Creation::default(),
+            looking: tokio::sync::Mutex::default(),
         })
     }
 
@@ -232,7 +219,7 @@ impl Cluster {
         if let Some(partitions) = self.topics.get(&topic, freshness, wanted) {
             return Ok(Some(partitions));
         }
-        let looking = self.endpoint.looking().await;
+        let looking = self.endpoint.alone(&self.looking).await;
         let looking = looking.and_then(|looking| looking.ok_or(NoAnswer::Busy));
         let _looking = looking.map_err(|no_answer| self.unanswered(no_answer))?;
         // Another pass may have looked while this one waited.
@@ -332,41 +319,6 @@ impl Cluster {
         self.topics
             .put(topic.name.clone(), topic.partitions, Instant::now());
         Ok(topic.partitions)
-    }
-
-    /// False: there is such a topic already.
-    async fn create(&self, topic: &TopicSpec, owner: &str) -> Result<bool, Error> {
-        // -1: as many replicas as the cluster's own default says.
-        let mut new = NewTopic::new(&topic.name, topic.partitions, TopicReplication::Fixed(-1));
-        for (key, value) in &topic.config {
-            new = new.set(key, value);
-        }
-        let (turn, options) = self.change().await?;
-        let now = Instant::now();
-        // Before it is asked for: an answer may be lost, and the topic is there nevertheless.
-        let asked = Made {
-            owner: owner.to_owned(),
-            unanswered: Some(now),
-        };
-        let before = self.created().insert(topic.name.clone(), asked);
-        let answers = self.ask(turn, self.admin.create_topics([&new], &options));
-        let made = self.check(&answers.await?, || format!("create topic {:?}", topic.name));
-        let mut created = self.created();
-        if matches!(made, Ok(true)) {
-            let owner = owner.to_owned();
-            let made = Made {
-                owner,
-                unanswered: None,
-            };
-            created.insert(topic.name.clone(), made);
-        } else if let Some(before) = before {
-            // Perhaps the one that was asked for a moment ago, without an answer.
-            created.insert(topic.name.clone(), before);
-        } else {
-            created.remove(&topic.name);
-        }
-        drop(created);
-        made
     }
 
     fn created(&self) -> MutexGuard<'_, HashMap<String, Made>> {

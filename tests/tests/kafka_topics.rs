@@ -4,10 +4,11 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use naru_operator::{
     endpoint::Freshness,
     kafka::{Clusters, TopicSpec},
+    metrics::Metrics,
 };
 use naru_tests::loopback::{Kafka, eventually};
 use rdkafka::{
@@ -86,6 +87,53 @@ async fn topics_and_groups_that_are_deleted_are_gone_and_others_stay() {
     );
     assert!(!has_offsets(&kafka, "group", "other"));
     assert!(has_offsets(&kafka, "bystander", "other"));
+}
+
+/// Requests that were made to Kafka.
+fn requests(metrics: &Metrics) -> u64 {
+    let text = metrics.text();
+    let lines = text.lines();
+    let counts = lines.filter_map(|line| {
+        let of_kafka = line.strip_prefix("naru_operator_external_requests_total{system=\"kafka\"")?;
+        of_kafka.rsplit(' ').next()?.parse::<u64>().ok()
+    });
+    counts.sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn topics_that_are_wanted_at_once_are_asked_for_at_once_each_for_its_owner() {
+    let kafka = tokio::task::spawn_blocking(Kafka::start).await.unwrap();
+    let metrics = Metrics::default();
+    let clusters = Clusters::default().counted(metrics.external.clone());
+    let cluster = clusters.get(kafka.address()).unwrap();
+    let began = Freshness::now();
+    // Two resources want the same topic: it is of one of them.
+    let names = (0..60).flat_map(|number| [format!("own-{number}"), format!("shared-{}", number / 2)]);
+    let wanted: Vec<_> = names.enumerate().collect();
+    let created = futures::future::join_all(wanted.iter().map(async |(number, name)| {
+        let owner = ConfigMap {
+            metadata: ObjectMeta {
+                uid: Some(format!("uid-{}", number / 2)),
+                ..ObjectMeta::default()
+            },
+            ..ConfigMap::default()
+        };
+        let mut created = Vec::new();
+        let partitions = cluster
+            .ensure_for(&owner, &topic(name), began, &mut created)
+            .await;
+        assert_eq!(partitions.unwrap(), 2, "{name}");
+        created
+    }))
+    .await;
+    let mut created: Vec<String> = created.into_iter().flatten().collect();
+    created.sort();
+    let mut expected: Vec<String> = wanted.into_iter().map(|(_, name)| name).collect();
+    expected.sort();
+    expected.dedup();
+    assert_eq!(created, expected);
+    let requests = requests(&metrics);
+    assert!((2..=20).contains(&requests), "{requests} requests for 90 topics");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -63,6 +63,7 @@ impl Clusters {
                 address: address.clone(),
                 endpoint: Endpoint::default(),
                 seen: Mutex::default(),
+                looking: tokio::sync::Mutex::default(),
                 fence: self.fence.clone(),
             })
         });
@@ -91,6 +92,8 @@ pub struct Cluster {
     address: Address,
     endpoint: Endpoint,
     seen: Mutex<Seen>,
+    /// Held by the one that looks, for all who wait behind it.
+    looking: tokio::sync::Mutex<()>,
     fence: Fence,
 }
 
@@ -160,7 +163,7 @@ impl Cluster {
         if let Some(found) = self.remembered(name) {
             return Ok(found);
         }
-        let looking = self.endpoint.looking().await;
+        let looking = self.endpoint.alone(&self.looking).await;
         // Connect is slow. It may still be quick about a single connector.
         let Some(_looking) = looking.map_err(|no_answer| self.unanswered(no_answer))? else {
             return Ok(None);
