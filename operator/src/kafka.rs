@@ -20,7 +20,7 @@ use kube::Resource;
 use naru_api::condition::reason;
 use rdkafka::{
     ClientConfig,
-    admin::{AdminClient, AdminOptions, NewPartitions},
+    admin::{AdminClient, AdminOptions, NewPartitions, TopicResult},
     client::DefaultClientContext,
     error::{KafkaError, KafkaResult},
     metadata::MetadataTopic,
@@ -404,11 +404,7 @@ impl Cluster {
     }
 
     /// Whether everything was done that was asked for. False: there was nothing left to do.
-    fn check(
-        &self,
-        answers: &[Result<String, (String, RDKafkaErrorCode)>],
-        doing: impl FnOnce() -> String,
-    ) -> Result<bool, Error> {
+    fn check(&self, answers: &[TopicResult], doing: impl FnOnce() -> String) -> Result<bool, Error> {
         let mut done = true;
         for answer in answers {
             match answer {

@@ -8,10 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rdkafka::{
-    admin::{NewTopic, TopicReplication},
-    types::RDKafkaErrorCode,
-};
+use rdkafka::admin::{NewTopic, TopicReplication, TopicResult};
 use tokio::sync::oneshot;
 
 use super::{Cluster, Error, NoAnswer, TopicSpec};
@@ -138,7 +135,7 @@ impl Cluster {
         &self,
         wanted: &[Wanted],
         before: Vec<Option<Made>>,
-        answers: Result<Vec<Result<String, (String, RDKafkaErrorCode)>>, Error>,
+        answers: Result<Vec<TopicResult>, Error>,
     ) -> Vec<Result<bool, Error>> {
         let answers = match answers {
             Ok(answers) => answers,

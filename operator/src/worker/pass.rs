@@ -17,7 +17,7 @@ use serde_json::json;
 use super::{
     Crew, Revision, UNSAID, health, pods, replicas,
     revision::config_map_name,
-    rollout::{self, Seen, complete, proved, stalled},
+    rollout::{self, Seen, complete, observed, proved, stalled},
     status::WorkerStatus,
 };
 use crate::{
@@ -172,7 +172,12 @@ where
     /// Makes what runs what should run, and does nothing where it is so already.
     async fn apply(&mut self, declared: &Revision) -> Result<(), Error> {
         let deployments = self.deployments();
-        let failing = self.failing(&deployments).await;
+        // Nobody who is to see an edit at once waits for what only a rollback goes by.
+        let failing = if self.crew.auto_rollback {
+            self.failing(&deployments).await
+        } else {
+            None
+        };
         let last_good = self.crew.last_good.as_deref().and_then(|hash| {
             let name = config_map_name(&self.crew.config_maps, hash);
             Some((hash, self.context.live.config_maps.get(&self.namespace(), &name)?))
@@ -370,9 +375,10 @@ where
             return None;
         }
         let long = self.unready_for().is_some_and(|unready| unready > WORRYING);
-        let suspects = deployments
-            .iter()
-            .filter(|deployment| stalled(deployment) || (long && !complete(deployment)));
+        // What was changed a moment ago has no pods of its new template yet.
+        let suspects = deployments.iter().filter(|deployment| {
+            observed(deployment) && (stalled(deployment) || (long && !complete(deployment)))
+        });
         for deployment in suspects {
             match pods::failing(self.context, deployment).await {
                 Ok(None) => {}

@@ -93,7 +93,7 @@ pub(super) fn replacing(deployment: &Deployment) -> bool {
 }
 
 /// Whether the status speaks of the spec as it is.
-fn observed(deployment: &Deployment) -> bool {
+pub(super) fn observed(deployment: &Deployment) -> bool {
     let status = deployment.status.as_ref();
     status.is_some_and(|status| status.observed_generation >= deployment.metadata.generation)
 }
