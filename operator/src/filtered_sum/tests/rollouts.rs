@@ -25,6 +25,20 @@ async fn a_rollout_without_progress_is_told_with_the_reason_of_its_pod() {
 }
 
 #[tokio::test]
+async fn an_edit_of_workers_that_do_not_come_up_does_not_wait_for_a_look_at_their_pods() {
+    let world = World::running().await;
+    world.declare("/spec/commitInterval", "200ms".into());
+    world.pass().await;
+    world.workers_are(1, 0, "ProgressDeadlineExceeded");
+    crashing(&world);
+    world.pass().await;
+    world.declare("/spec/commitInterval", "300ms".into());
+    let edit = world.pass().await;
+    assert!(edit.contains(&APPLY.to_owned()), "{edit:?}");
+    assert!(!edit.contains(&"GET pods".to_owned()), "{edit:?}");
+}
+
+#[tokio::test]
 async fn with_auto_rollback_the_last_good_workers_come_back_until_the_next_edit() {
     let world = World::running().await;
     let good = world.revision();
