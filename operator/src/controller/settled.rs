@@ -1,5 +1,5 @@
-//! Resources with which nothing was to be done when they were last looked at. A pass that sees the same again need not
-//! find that out again: what it would do follows from what it sees.
+//! Resources with which nothing was left to be done when they were last looked at. A pass that sees the same again need
+//! not find that out again: what it would do follows from what it sees.
 
 use std::{
     collections::HashMap,
@@ -12,25 +12,25 @@ const MOST: usize = 20_000;
 /// What a pass over a resource goes by, beside the operator's own settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sight {
-    /// Resource version of the resource: its spec and its status.
-    pub version: Option<String>,
+    /// Hash of the resource: what is declared, and what we have said of it.
+    pub object: u64,
     /// Resource versions of what it owns.
     pub children: Vec<u64>,
     /// Most workers that there can be.
     pub most: Option<i32>,
 }
 
-/// What was seen by the last pass that had nothing to do, by uid.
+/// What was seen when nothing was left to do, by uid.
 #[derive(Debug, Default)]
 pub struct Settled(Mutex<HashMap<String, Sight>>);
 
 impl Settled {
-    /// Whether a pass that saw the same had nothing to do.
+    /// Whether nothing was left to do when the same was seen.
     pub fn is(&self, uid: Option<&str>, sight: &Sight) -> bool {
         uid.is_some_and(|uid| self.seen().get(uid) == Some(sight))
     }
 
-    /// A pass that saw this had nothing to do.
+    /// Nothing is left to do for a pass that sees this.
     pub fn remember(&self, uid: Option<String>, sight: Sight) {
         let Some(uid) = uid else { return };
         let mut seen = self.seen();
@@ -59,7 +59,7 @@ mod tests {
     fn only_the_very_same_is_settled_and_only_as_long_as_the_resource_is_there() {
         let settled = Settled::default();
         let sight = Sight {
-            version: Some("7".to_owned()),
+            object: 7,
             children: vec![1, 2],
             most: Some(3),
         };
@@ -69,7 +69,7 @@ mod tests {
         assert!(!settled.is(Some("b"), &sight) && !settled.is(None, &sight));
         let others = [
             Sight {
-                version: Some("8".to_owned()),
+                object: 8,
                 ..sight.clone()
             },
             Sight {

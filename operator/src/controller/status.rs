@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     fmt::Debug,
+    hash::{DefaultHasher, Hasher},
     sync::{Mutex, PoisonError},
 };
 
@@ -54,14 +55,13 @@ statuses!(
     naru_api::SinkConnectorStatus
 );
 
-/// Writes the status and the events that follow from how a pass ended. `fill` sets what only this kind has. Returns
-/// whether there was anything to write.
+/// Writes the status and the events that follow from how a pass ended. `fill` sets what only this kind has.
 pub async fn conclude<K>(
     context: &Context,
     object: &K,
     ended: &Ended<'_>,
     fill: impl FnOnce(&mut K::Status),
-) -> Result<bool, Error>
+) -> Result<(), Error>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
         + Clone
@@ -71,7 +71,7 @@ where
 {
     // Nothing was found out.
     if let Err(Error::Busy { .. }) = ended.outcome {
-        return Ok(false);
+        return Ok(());
     }
     let before = ours(context.written.latest(object).unwrap_or_default());
     let generation = object.meta().generation;
@@ -82,9 +82,28 @@ where
     fill(&mut after);
     // Each write would wake the controller again.
     if before == after {
-        return Ok(false);
+        return Ok(());
     }
-    write(context, object, &before, &after).await.map(|()| true)
+    write(context, object, &before, &after).await
+}
+
+/// A hash of what a pass goes by of a resource itself: what is declared, and what we have said of it so far.
+pub fn seen<K>(context: &Context, object: &K) -> u64
+where
+    K: Resource + HasStatus<Status: Conditions>,
+{
+    let said = ours(context.written.latest(object).unwrap_or_default());
+    let meta = object.meta();
+    let seen = (
+        meta.generation,
+        &meta.deletion_timestamp,
+        &meta.labels,
+        &meta.annotations,
+        said,
+    );
+    let mut hasher = DefaultHasher::new();
+    hasher.write(&serde_json::to_vec(&seen).expect("a status has text as keys"));
+    hasher.finish()
 }
 
 /// Without the conditions of the autoscaler, which are not ours to compare or to write.

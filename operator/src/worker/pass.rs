@@ -126,7 +126,7 @@ where
             children.extend(live.budgets.versions(&namespace, name));
         }
         Sight {
-            version: self.object.resource_version(),
+            object: status::seen(self.context, self.object),
             children,
             most: None,
         }
@@ -320,6 +320,8 @@ where
             .declared
             .clone()
             .filter(|declared| proved(declared, members.len(), &deployments));
+        // Of which the next pass sweeps up what came before.
+        let is_news = good.is_some() && good != self.crew.last_good;
         let ready = health.ready;
         let ended = Ended {
             outcome: outcome.as_ref().copied(),
@@ -328,7 +330,7 @@ where
             suspended: self.crew.suspended,
             health,
         };
-        let written = status::conclude(self.context, self.object, &ended, |status| {
+        status::conclude(self.context, self.object, &ended, |status| {
             let status = status.of_workers();
             *status.replicas = scaled.or(*status.replicas);
             *status.max_replicas = self.most.or(*status.max_replicas);
@@ -341,8 +343,14 @@ where
         })
         .await?;
         outcome?;
-        if ready && !written && !self.again && !self.crew.suspended {
-            self.context.settled.remember(self.object.uid(), self.sight);
+        let at_rest = ready && !self.again && !self.crew.suspended;
+        let now = Sight {
+            most: self.most,
+            ..self.look()
+        };
+        // Where the pass has changed no more than the status, another one would find nothing to change.
+        if at_rest && !is_news && now.children == self.sight.children {
+            self.context.settled.remember(self.object.uid(), now);
         }
         let after = if (ready || self.crew.suspended) && !self.again {
             resync
