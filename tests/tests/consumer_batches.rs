@@ -194,6 +194,34 @@ fn a_partition_that_is_paused_goes_on_after_its_last_batch_or_where_it_is_told()
 }
 
 #[test]
+fn a_partition_that_is_resumed_goes_on_at_once() {
+    let kafka = Kafka::start();
+    kafka.create_topic("in", 1);
+    let consumer = GroupConsumer::join(&kafka.contract(), "group", "a", "in").unwrap();
+    eventually(WITHIN, "the partition is assigned", || {
+        matches!(consumer.poll(POLL).unwrap(), Event::Assigned(_))
+    });
+    // A thread that fetches nothing looks up once a second, so that one of these is soon after.
+    let late = (0..5).map(|_| {
+        consumer.pause(0).unwrap();
+        write(&kafka, 0..1, 1);
+        let ends = Instant::now() + Duration::from_millis(200);
+        while Instant::now() < ends {
+            assert!(matches!(consumer.poll(POLL).unwrap(), Event::Idle), "it is paused");
+        }
+        consumer.resume(0).unwrap();
+        let resumed = Instant::now();
+        eventually(WITHIN, "a message arrives", || {
+            matches!(consumer.poll(POLL).unwrap(), Event::Messages(_))
+        });
+        resumed.elapsed()
+    });
+    let late: Vec<_> = late.collect();
+    let is_late = |after: &Duration| *after > Duration::from_millis(400);
+    assert!(!late.iter().all(is_late), "{late:?}");
+}
+
+#[test]
 fn a_broker_that_fails_delays_messages_and_loses_none() {
     let mut kafka = Kafka::start();
     kafka.create_topic("in", 3);

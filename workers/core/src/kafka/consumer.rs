@@ -33,6 +33,8 @@ use rebalance::{Rebalance, Rebalances};
 const ASK: Duration = Duration::from_secs(10);
 /// Most messages of one batch: some hundred microseconds of work, and the cost of a poll is spread over enough of them.
 const BATCH: usize = 1000;
+/// How long a question that nobody needs the answer of may take.
+const WAKE: Duration = Duration::from_secs(1);
 /// How long a rebalance may wait for a batch to be filled.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -220,10 +222,17 @@ impl GroupConsumer {
             .context(AssignSnafu { topic: &self.topic })
     }
 
+    /// Lets the messages of `partition` arrive again, from now on.
     pub fn resume(&self, partition: i32) -> Result<(), Error> {
         self.consumer
             .resume(&self.partition(partition))
-            .context(AssignSnafu { topic: &self.topic })
+            .context(AssignSnafu { topic: &self.topic })?;
+        // Librdkafka 2.12 does not wake the thread that fetches (rd_kafka_toppar_pause_resume), which sleeps up to a second
+        // when all its partitions were paused. A question to the leader of the partition does; the answer does not matter.
+        if let Err(error) = self.consumer.fetch_watermarks(&self.topic, partition, WAKE) {
+            debug!(topic = %self.topic, partition, %error, "a partition may go on a second late");
+        }
+        Ok(())
     }
 
     /// Lets the next message of `partition` be the one at `offset`, or the first one after it.
