@@ -40,7 +40,7 @@ use self::{plan::Plan, seen::Seen, settle::Aim};
 use crate::{
     controller::{
         Context, Error,
-        conditions::{Ended, Health},
+        conditions::{Ended, Health, Suspension},
         events, report, status as object_status,
     },
     deletion::{self, Ending},
@@ -149,12 +149,10 @@ async fn announce_pause(sink: &SinkConnector, context: &Context) -> Result<(), E
         outcome: Ok(()),
         read: true,
         deleting: false,
-        suspended: true,
+        suspension: Suspension::On,
         health: Health::unseen(true),
     };
-    object_status::conclude(context, sink, &ended, |_| {})
-        .await
-        .map(drop)
+    object_status::conclude(context, sink, &ended, |_| {}).await
 }
 
 async fn write_status(
@@ -165,13 +163,16 @@ async fn write_status(
 ) -> Result<(), Error> {
     let registered = sink.status().is_some_and(|status| status.connector.is_some());
     // A pause of ours is one until the connector goes on, or nobody would know afterwards whose it was.
-    let suspended =
-        sink.spec.suspend || outcome.map_or_else(|_| paused_by_us(sink, context), Seen::is_paused_by_us);
+    let is_paused = outcome.map_or_else(|_| paused_by_us(sink, context), Seen::is_paused_by_us);
+    let suspension = match Suspension::of(sink.spec.suspend) {
+        Suspension::Over if is_paused => Suspension::Ending,
+        suspension => suspension,
+    };
     let ended = Ended {
         outcome: outcome.map(|_| ()),
         read,
         deleting: sink.meta().deletion_timestamp.is_some(),
-        suspended,
+        suspension,
         health: outcome.map_or_else(|_| Health::unseen(registered), Seen::health),
     };
     object_status::conclude(context, sink, &ended, |status| {
@@ -182,7 +183,6 @@ async fn write_status(
         status.tasks = outcome.ok().map(Seen::counts);
     })
     .await
-    .map(drop)
 }
 
 /// Events for what was done, beyond what the conditions say. Keys are named, and values never.

@@ -207,7 +207,10 @@ fn a_partition_that_is_resumed_goes_on_at_once() {
         write(&kafka, 0..1, 1);
         let ends = Instant::now() + Duration::from_millis(200);
         while Instant::now() < ends {
-            assert!(matches!(consumer.poll(POLL).unwrap(), Event::Idle), "it is paused");
+            assert!(
+                matches!(consumer.poll(POLL).unwrap(), Event::Idle),
+                "it is paused"
+            );
         }
         consumer.resume(0).unwrap();
         let resumed = Instant::now();

@@ -108,6 +108,23 @@ impl Health {
     }
 }
 
+/// Whether `spec.suspend` keeps what was declared from running.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Suspension {
+    /// It is not set.
+    Over,
+    /// It is not set any more, and what was paused for it has not been seen to go on.
+    Ending,
+    /// It is set.
+    On,
+}
+
+impl Suspension {
+    pub fn of(suspend: bool) -> Self {
+        if suspend { Self::On } else { Self::Over }
+    }
+}
+
 /// How a pass ended.
 #[derive(Clone, Debug)]
 pub struct Ended<'a> {
@@ -115,7 +132,7 @@ pub struct Ended<'a> {
     /// The spec was looked at. Nobody does before it is known that the resource is to stay.
     pub read: bool,
     pub deleting: bool,
-    pub suspended: bool,
+    pub suspension: Suspension,
     pub health: Health,
 }
 
@@ -140,13 +157,13 @@ fn ready(
     Ended {
         outcome,
         deleting,
-        suspended,
+        suspension,
         health,
         ..
     }: &Ended<'_>,
 ) -> Observed {
     match outcome {
-        _ if *suspended && !deleting => Observed::fails(
+        _ if *suspension == Suspension::On && !deleting => Observed::fails(
             READY,
             reason::SUSPENDED,
             "spec.suspend is set: nothing runs until it goes",
@@ -199,7 +216,7 @@ fn dependencies(ended: &Ended<'_>) -> Observed {
         }
         Err(Error::Busy { .. }) => unknown("not looked at yet"),
         Err(Error::Kubernetes { .. } | Error::Silent { .. }) => unknown("the API server comes first"),
-        Ok(()) if ended.suspended => unknown("not looked at while spec.suspend is set"),
+        Ok(()) if ended.suspension == Suspension::On => unknown("not looked at while spec.suspend is set"),
         Ok(()) => Observed::holds(
             DEPENDENCIES_READY,
             reason::ANSWERING,
@@ -210,7 +227,9 @@ fn dependencies(ended: &Ended<'_>) -> Observed {
 
 fn progressing(ended: &Ended<'_>) -> Observed {
     match &ended.health.progressing {
-        Some(why) if !ended.suspended => Observed::holds(PROGRESSING, why.reason, why.message.clone()),
+        Some(why) if ended.suspension != Suspension::On => {
+            Observed::holds(PROGRESSING, why.reason, why.message.clone())
+        }
         _ => Observed::fails(PROGRESSING, reason::SETTLED, "nothing is under way"),
     }
 }
@@ -219,7 +238,7 @@ fn degraded(
     Ended {
         outcome,
         deleting,
-        suspended,
+        suspension,
         health,
         ..
     }: &Ended<'_>,
@@ -227,13 +246,17 @@ fn degraded(
     let well = |message| Observed::fails(DEGRADED, reason::AS_EXPECTED, message);
     match (&health.degraded, outcome, health.there) {
         _ if *deleting => Observed::unknown(DEGRADED, reason::DELETING, "the resource is being deleted"),
-        _ if *suspended => well("nothing is to run"),
+        _ if *suspension == Suspension::On => well("nothing is to run"),
         (Some(why), _, _) => Observed::holds(DEGRADED, why.reason, why.message.clone()),
         (None, Err(error), There::Before) => Observed::holds(
             DEGRADED,
             reason::LAST_KNOWN_GOOD,
             format!(
-                "what ran before goes on, and the spec as it is now is not applied: {}",
+                "{}, and the spec as it is now is not applied: {}",
+                match suspension {
+                    Suspension::Ending => "what was paused stays so",
+                    Suspension::Over | Suspension::On => "what ran before goes on",
+                },
                 error.sentence()
             ),
         ),
@@ -243,10 +266,14 @@ fn degraded(
 }
 
 fn paused(ended: &Ended<'_>) -> Observed {
-    if ended.suspended {
-        Observed::holds(PAUSED, reason::SUSPENDED, "spec.suspend is set")
-    } else {
-        Observed::fails(PAUSED, reason::NOT_SUSPENDED, "spec.suspend is not set")
+    match ended.suspension {
+        Suspension::On => Observed::holds(PAUSED, reason::SUSPENDED, "spec.suspend is set"),
+        Suspension::Ending => Observed::holds(
+            PAUSED,
+            reason::RESUMING,
+            "spec.suspend is not set any more, and what was paused for it has not been seen to go on yet",
+        ),
+        Suspension::Over => Observed::fails(PAUSED, reason::NOT_SUSPENDED, "spec.suspend is not set"),
     }
 }
 

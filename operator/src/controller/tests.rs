@@ -159,7 +159,7 @@ async fn what_is_busy_shows_in_no_status_and_is_no_failure() {
         outcome: Err(&busy),
         read: true,
         deleting: false,
-        suspended: false,
+        suspension: conditions::Suspension::Over,
         health: conditions::Health::unseen(false),
     };
     status::conclude(&context, &*sink, &ended, |_| {}).await.unwrap();

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     controller::{
         Context, Error, apply,
-        conditions::Ended,
+        conditions::{Ended, Suspension},
         drift,
         error::within,
         live, report,
@@ -327,7 +327,7 @@ where
             outcome: outcome.as_ref().copied(),
             read: self.begun,
             deleting: self.object.meta().deletion_timestamp.is_some(),
-            suspended: self.crew.suspended,
+            suspension: Suspension::of(self.crew.suspended),
             health,
         };
         status::conclude(self.context, self.object, &ended, |status| {

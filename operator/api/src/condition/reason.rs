@@ -106,6 +106,8 @@ reasons! {
     TASK_FAILED = "TaskFailed";
 
     // Paused.
+    /// `spec.suspend` is not set any more, and what was paused for it has not been seen to go on yet.
+    RESUMING = "Resuming";
     /// `spec.suspend` is not set.
     NOT_SUSPENDED = "NotSuspended";
 

@@ -12,7 +12,7 @@ fn after(
         outcome,
         read: true,
         deleting: false,
-        suspended,
+        suspension: Suspension::of(suspended),
         health: health.clone(),
     };
     conditions(before, &ended, Some(1), Timestamp::UNIX_EPOCH)
@@ -132,6 +132,46 @@ fn each_outcome_has_its_conditions() {
 }
 
 #[test]
+fn a_suspension_that_ends_while_connect_is_silent_is_told_by_what_is_in_the_way() {
+    let silent = Error::dependency(reason::CONNECT_UNREACHABLE, "connect does not answer");
+    let suspended = after(
+        &[],
+        Ok(()),
+        true,
+        &Health::ready(reason::RUNNING, "tasks 1 of 1 running"),
+    );
+    let ending = |outcome, health| {
+        let ended = Ended {
+            outcome,
+            read: true,
+            deleting: false,
+            suspension: Suspension::Ending,
+            health,
+        };
+        conditions(&suspended, &ended, Some(2), Timestamp::UNIX_EPOCH)
+    };
+    let stuck = ending(Err(&silent), Health::unseen(true));
+    assert_eq!(
+        words(&stuck),
+        "Ready=False/ConnectUnreachable Valid=True/Accepted DependenciesReady=False/ConnectUnreachable Progressing=False/Settled Degraded=True/LastKnownGood Paused=True/Resuming"
+    );
+    assert!(
+        stuck[4].message.starts_with("what was paused stays so"),
+        "{}",
+        stuck[4].message
+    );
+    assert_eq!(told(&suspended, &stuck), ["!ConnectUnreachable", "Resuming"]);
+    let goes_on = ending(
+        Ok(()),
+        Health::progressing(reason::STARTING, "the connector is about to go on"),
+    );
+    assert_eq!(
+        words(&goes_on),
+        "Ready=False/Starting Valid=True/Accepted DependenciesReady=True/Answering Progressing=True/Starting Degraded=False/AsExpected Paused=True/Resuming"
+    );
+}
+
+#[test]
 fn a_resource_that_is_being_deleted_keeps_what_was_known_of_its_spec() {
     let kafka = Error::dependency(reason::TOPICS_NOT_DELETED, "kafka does not answer");
     let invalid = Error::invalid("field \"price\" ...");
@@ -152,7 +192,7 @@ fn a_resource_that_is_being_deleted_keeps_what_was_known_of_its_spec() {
             outcome: Err(&kafka),
             read: false,
             deleting: true,
-            suspended,
+            suspension: Suspension::of(suspended),
             health: Health::unseen(true),
         };
         let found = conditions(before, &ended, Some(2), Timestamp::UNIX_EPOCH);
@@ -168,7 +208,7 @@ fn a_resource_that_is_being_deleted_keeps_what_was_known_of_its_spec() {
             outcome: Err(&kafka),
             read: false,
             deleting: true,
-            suspended: false,
+            suspension: Suspension::Over,
             health: Health::unseen(true),
         },
         Some(2),
