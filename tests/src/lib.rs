@@ -4,6 +4,7 @@
 
 pub mod cluster;
 pub mod connect;
+pub mod filtered_sum;
 pub mod fragile_registry;
 pub mod joongna;
 pub mod loopback;

@@ -1,23 +1,22 @@
 //! The filtered-sum worker against the real Kafka and the real registry: what it writes is right at every moment,
 //! whatever happens to its processes.
 
-#[path = "filtered_sum/verify.rs"]
-mod verify;
 #[path = "filtered_sum/world.rs"]
 mod world;
 
 use std::time::{Duration, Instant};
 
+use naru_tests::filtered_sum::feed::Feed;
+use naru_tests::filtered_sum::worker::Worker;
+use naru_tests::filtered_sum::{DEAD, GROUP, INPUT};
 use naru_tests::fragile_registry::FragileRegistry;
 use naru_tests::loopback::eventually;
 use naru_worker_core::kafka::consumer::{Error, Event, GroupConsumer};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use world::{DEAD, Feed, GROUP, INPUT, Worker, World};
+use world::World;
 
 const WITHIN: Duration = Duration::from_secs(30);
-/// Longer than a session, so that the group has given up a member that is silent for this long.
-const SILENCE: Duration = Duration::from_secs(12);
 
 /// Writes until the workers have committed something, then for a random while more.
 fn work(world: &World, feed: &mut Feed, random: &mut StdRng) {
@@ -31,79 +30,6 @@ fn work(world: &World, feed: &mut Feed, random: &mut StdRng) {
     while Instant::now() < until {
         feed.batch(&[0, 1, 2], random.random_range(1..150));
     }
-}
-
-#[test]
-fn a_sum_is_right_at_every_moment_while_workers_are_killed_stopped_and_moved() {
-    let given = std::env::var("NARU_SEED").ok().and_then(|seed| seed.parse().ok());
-    let seed = given.unwrap_or_else(rand::random::<u32>).into();
-    println!("NARU_SEED={seed}");
-    let mut random = StdRng::seed_from_u64(seed);
-    let world = World::with_real_registry(&["region"]);
-    let mut feed = world.feed(seed);
-    let mut workers = vec![world.worker("sum-0")];
-    let mut next = 1;
-    let mut new_name = || {
-        next += 1;
-        format!("sum-{}", next - 1)
-    };
-    let started = Instant::now();
-    let mut kills = 0;
-    for round in 0..26 {
-        work(&world, &mut feed, &mut random);
-        let choice = random.random_range(0..workers.len());
-        println!(
-            "{:.1} s: round {round}, worker {}",
-            started.elapsed().as_secs_f32(),
-            workers[choice].name
-        );
-        match round {
-            // Two more join, one by one, and partitions move.
-            4 | 8 => workers.push(world.worker(&new_name())),
-            // A pod is replaced in order.
-            12 => {
-                workers[choice].process.signal("TERM");
-                assert_eq!(
-                    workers[choice].process.wait(WITHIN),
-                    Some(0),
-                    "SIGTERM ends in order"
-                );
-                workers[choice] = world.worker(&new_name());
-            }
-            // One is silent until the others have its partitions, then goes on where it was.
-            16 => {
-                workers[choice].process.signal("STOP");
-                let until = Instant::now() + SILENCE;
-                while Instant::now() < until {
-                    feed.batch(&[0, 1, 2], random.random_range(1..150));
-                }
-                workers[choice].process.signal("CONT");
-            }
-            // A pod is lost for good.
-            20 => {
-                workers[choice].process.kill();
-                workers[choice] = world.worker(&new_name());
-            }
-            // A container is killed and comes back.
-            _ => {
-                kills += 1;
-                workers[choice].process.kill();
-                let name = workers[choice].name.clone();
-                workers[choice] = world.worker(&name);
-            }
-        }
-    }
-    let (truth, rows) = world.check(Duration::from_secs(60));
-    for worker in &workers {
-        assert!(worker.process.is_running(), "{} ended by itself", worker.name);
-    }
-    let records = truth.records();
-    println!(
-        "{:.1} s: {kills} kills, {records} records, {} dead letters, {rows} totals, all right",
-        started.elapsed().as_secs_f32(),
-        truth.dead.len()
-    );
-    assert!(rows > 500 && truth.dead.len() > 20, "the test has done something");
 }
 
 #[test]
@@ -301,7 +227,7 @@ fn totals_of_another_sum_are_in_no_overall_total() {
 
 #[test]
 fn partitions_that_come_back_are_read_anew() {
-    let world = World::new(&FragileRegistry::start(), &[]);
+    let world = World::with_real_registry(&[]);
     let mut feed = world.feed(1);
     let mut random = StdRng::seed_from_u64(1);
     let first = world.worker("sum-0");

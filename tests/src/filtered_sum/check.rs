@@ -1,13 +1,34 @@
 //! What must hold of the output of a filtered sum, whatever happened to its workers. Pure, and independent of
 //! the worker's code: what a record adds is known from the one who wrote it, not from decoding it.
 
-#![allow(unreachable_pub, clippy::unwrap_used, reason = "a module of tests")]
+#![allow(clippy::unwrap_used, reason = "a module of tests")]
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use apache_avro::reader::datum::GenericDatumReader;
 use apache_avro::{Schema, types::Value};
-use naru_tests::loopback::Consumed;
+
+use crate::loopback::Consumed;
+
+/// The schema of totals.
+pub const TOTAL: &str = include_str!("../../../workers/filtered-sum/src/total.avsc");
+
+/// What must hold and does not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// By its number in the list of what must hold, such as `I2`: see the documentation of the verifier.
+    pub invariant: &'static str,
+    pub found: String,
+}
+
+impl Violation {
+    pub fn new(invariant: &'static str, found: impl Into<String>) -> Self {
+        Self {
+            invariant,
+            found: found.into(),
+        }
+    }
+}
 
 /// What the record at an offset is to the sum, as its key says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,7 +100,9 @@ impl Figures {
 type Prefixes = Vec<(i64, Figures)>;
 
 /// The input, and the figures of every prefix of it.
+#[derive(Debug, Default)]
 pub struct Truth {
+    has_groups: bool,
     /// Offset and figures up to and with it, by partition and group (`None`: all).
     prefixes: BTreeMap<(i32, Option<String>), Prefixes>,
     /// Offset after the last record, by partition.
@@ -93,28 +116,48 @@ impl Truth {
     /// `input` are the committed records of the input topic, ordered within each partition.
     pub fn of(input: &[Consumed], has_groups: bool) -> Self {
         let mut truth = Self {
-            prefixes: BTreeMap::new(),
-            ends: BTreeMap::new(),
-            dead: BTreeSet::new(),
-            groups: BTreeSet::new(),
+            has_groups,
+            ..Self::default()
         };
-        for record in input {
-            let key = String::from_utf8(record.key.clone().unwrap()).unwrap();
-            let fact = Fact::from_key(&key);
-            truth.extend(record.partition, None, record.offset, &fact);
-            match &fact {
-                Fact::Sum { group, .. } | Fact::Null { group } if has_groups => {
-                    truth.extend(record.partition, Some(group.clone()), record.offset, &fact);
-                    truth.groups.insert(group.clone());
-                }
-                Fact::Dead => {
-                    truth.dead.insert((record.partition, record.offset));
-                }
-                _ => {}
-            }
-            truth.ends.insert(record.partition, record.offset + 1);
-        }
+        input.iter().for_each(|record| {
+            truth.add(record);
+        });
         truth
+    }
+
+    /// Takes in the next record of a partition, and says what it is to the sum.
+    pub fn add(&mut self, record: &Consumed) -> Fact {
+        let key = String::from_utf8(record.key.clone().unwrap()).unwrap();
+        let fact = Fact::from_key(&key);
+        self.extend(record.partition, None, record.offset, &fact);
+        match &fact {
+            Fact::Sum { group, .. } | Fact::Null { group } if self.has_groups => {
+                self.extend(record.partition, Some(group.clone()), record.offset, &fact);
+                self.groups.insert(group.clone());
+            }
+            Fact::Dead => {
+                self.dead.insert((record.partition, record.offset));
+            }
+            _ => {}
+        }
+        self.ends.insert(record.partition, record.offset + 1);
+        fact
+    }
+
+    /// Whether all that `row` is about is known.
+    pub fn covers(&self, row: &Row) -> bool {
+        let known = |partition: i32, end: i64| self.ends.get(&partition).copied().unwrap_or(0) >= end;
+        match (&row.offsets, row.partition, row.next_offset) {
+            (Some(offsets), ..) => offsets.iter().all(|(partition, end)| known(*partition, *end)),
+            (None, Some(partition), Some(end)) => known(partition, end),
+            _ => true,
+        }
+    }
+
+    /// The groups and, as `None`, all.
+    pub fn groups(&self) -> impl Iterator<Item = Option<&str>> {
+        let groups = self.groups.iter().map(|group| Some(group.as_str()));
+        groups.chain([None])
     }
 
     fn extend(&mut self, partition: i32, group: Option<String>, offset: i64, fact: &Fact) {
@@ -223,65 +266,108 @@ impl Row {
     }
 }
 
-/// Checks every total that was ever visible, and that the last ones cover everything. `committed` is what the group
-/// has committed, by partition.
-pub fn check(truth: &Truth, rows: &[Row], committed: &BTreeMap<i32, i64>) -> Result<(), String> {
-    let mut covered = BTreeMap::<i32, i64>::new();
-    let mut version = -1;
-    let mut last = BTreeMap::<&str, &Row>::new();
-    for row in rows {
-        check_row(truth, row)?;
-        match (&row.offsets, row.next_offset) {
-            (None, Some(next_offset)) => {
-                let before = covered.insert(row.at.0, next_offset).unwrap_or(-1);
-                let grows = if row.grouping.is_none() {
-                    next_offset > before
-                } else {
-                    next_offset >= before
-                };
-                // The groups of a transaction stand before the total of their partition.
-                if row.grouping.is_some() {
-                    covered.insert(row.at.0, before);
-                }
-                if !grows {
-                    return Err(format!("after a total up to {before} comes {row:?}"));
-                }
-            }
-            (Some(offsets), None) => {
-                let next: i64 = offsets.values().sum();
-                if next < version {
-                    return Err(format!("after version {version} comes {row:?}"));
-                }
-                version = next;
-            }
-            _ => return Err(format!("neither a total of a partition nor of all: {row:?}")),
-        }
-        last.insert(&row.id, row);
-    }
-    for (partition, end) in &truth.ends {
-        let row = last.get(format!("partition-{partition}").as_str());
-        let reached = row.and_then(|row| row.next_offset);
-        let committed = committed.get(partition).copied();
-        // Behind the last record may be markers of transactions, which the totals cover or not.
-        if reached.is_none_or(|reached| reached < *end) || committed != reached {
-            return Err(format!(
-                "partition {partition} ends at {end}; totals: {reached:?}, offset: {committed:?}"
-            ));
-        }
-    }
-    let groups = truth.groups.iter().map(|group| Some(group.as_str()));
-    for group in groups.chain([None]) {
-        let id = group.map_or_else(|| "total".to_owned(), |group| format!("total/{group}"));
-        let found = last.get(id.as_str()).map(|row| row.figures);
-        let expected = truth.overall(group);
-        if found != Some(expected) {
-            return Err(format!("{id} is {found:?} instead of {expected:?}"));
-        }
-    }
-    Ok(())
+/// The totals that were visible so far, in the order of each output partition.
+#[derive(Debug, Default)]
+pub struct Seen {
+    covered: BTreeMap<i32, i64>,
+    /// Groups without the total of their transaction yet, by output partition: their next offset.
+    open: BTreeMap<i32, i64>,
+    version: i64,
+    last: BTreeMap<String, Row>,
 }
 
-fn check_row(truth: &Truth, row: &Row) -> Result<(), String> {
+impl Seen {
+    /// Checks the next total that was visible in its partition.
+    pub fn add(&mut self, truth: &Truth, row: &Row) -> Result<(), Violation> {
+        check_row(truth, row)?;
+        match (&row.offsets, row.next_offset) {
+            (None, Some(next_offset)) => self.check_order(row, next_offset)?,
+            (Some(offsets), _) => {
+                let version = offsets.values().sum();
+                if version < self.version {
+                    return Err(Violation::new(
+                        "I8",
+                        format!("after version {} comes {row:?}", self.version),
+                    ));
+                }
+                self.version = version;
+            }
+            (None, None) => return Err(neither(row)),
+        }
+        self.last.insert(row.id.clone(), row.clone());
+        Ok(())
+    }
+
+    /// The groups of a transaction stand before the total of their partition, and no total covers what another covers.
+    fn check_order(&mut self, row: &Row, next_offset: i64) -> Result<(), Violation> {
+        let before = self.covered.get(&row.at.0).copied().unwrap_or(-1);
+        if next_offset <= before {
+            return Err(Violation::new(
+                "I2",
+                format!("after a total up to {before} comes {row:?}"),
+            ));
+        }
+        let open = self.open.insert(row.at.0, next_offset);
+        if open.is_some_and(|open| open != next_offset) {
+            let found =
+                format!("groups up to {open:?} stand without the total of their partition before {row:?}");
+            return Err(Violation::new("I6", found));
+        }
+        if row.grouping.is_none() {
+            self.open.remove(&row.at.0);
+            self.covered.insert(row.at.0, next_offset);
+        }
+        Ok(())
+    }
+
+    /// Whether the last totals cover everything. `committed` is what the group has committed, by partition.
+    pub fn check_end(&self, truth: &Truth, committed: &BTreeMap<i32, i64>) -> Result<(), Violation> {
+        for (partition, end) in &truth.ends {
+            let row = self.last.get(&format!("partition-{partition}"));
+            let reached = row.and_then(|row| row.next_offset);
+            let committed = committed.get(partition).copied();
+            let found =
+                format!("partition {partition} ends at {end}; totals: {reached:?}, offset: {committed:?}");
+            // Behind the last record may be markers of transactions, which the totals cover or not.
+            if reached.is_none_or(|reached| reached < *end) {
+                return Err(Violation::new("I3", found));
+            }
+            if committed != reached {
+                return Err(Violation::new("I4", found));
+            }
+        }
+        for group in truth.groups() {
+            let id = group.map_or_else(|| "total".to_owned(), |group| format!("total/{group}"));
+            let found = self.last.get(id.as_str()).map(|row| row.figures);
+            let expected = truth.overall(group);
+            if found != Some(expected) {
+                return Err(Violation::new(
+                    "I3",
+                    format!("{id} is {found:?} instead of {expected:?}"),
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Checks every total that was ever visible, and that the last ones cover everything.
+pub fn check(truth: &Truth, rows: &[Row], committed: &BTreeMap<i32, i64>) -> Result<(), Violation> {
+    let mut seen = Seen::default();
+    for row in rows {
+        seen.add(truth, row)?;
+    }
+    seen.check_end(truth, committed)
+}
+
+fn neither(row: &Row) -> Violation {
+    Violation::new(
+        "I1",
+        format!("neither a total of a partition nor of all: {row:?}"),
+    )
+}
+
+fn check_row(truth: &Truth, row: &Row) -> Result<(), Violation> {
     let group = row.grouping.as_deref();
     let (name, expected) = match (&row.offsets, row.partition, row.next_offset) {
         (Some(offsets), None, None) => {
@@ -292,123 +378,34 @@ fn check_row(truth: &Truth, row: &Row) -> Result<(), String> {
         }
         (None, Some(partition), Some(end)) => {
             if partition != row.at.0 {
-                return Err(format!("in the wrong output partition: {row:?}"));
+                return Err(Violation::new(
+                    "I1",
+                    format!("in the wrong output partition: {row:?}"),
+                ));
             }
             (
                 format!("partition-{partition}"),
                 truth.prefix(partition, group, end),
             )
         }
-        _ => return Err(format!("neither a total of a partition nor of all: {row:?}")),
+        _ => return Err(neither(row)),
     };
     let id = group.map_or_else(|| name.clone(), |group| format!("{name}/{group}"));
     if row.id != id || row.key != id || row.scope != name.split('-').next().unwrap_or_default() {
-        return Err(format!("expected id and key {id:?}: {row:?}"));
+        return Err(Violation::new(
+            "I1",
+            format!("expected id and key {id:?}: {row:?}"),
+        ));
     }
     if row.figures != expected {
-        return Err(format!("expected {expected:?}: {row:?}"));
+        let invariant = if row.offsets.is_some() { "I8" } else { "I1" };
+        return Err(Violation::new(
+            invariant,
+            format!("expected {expected:?}: {row:?}"),
+        ));
     }
     Ok(())
 }
 
-fn record(partition: i32, offset: i64, fact: &Fact) -> Consumed {
-    Consumed {
-        partition,
-        offset,
-        key: Some(fact.to_key().into_bytes()),
-        value: None,
-    }
-}
-
-fn example() -> (Truth, Vec<Row>, BTreeMap<i32, i64>) {
-    let sum = |value| Fact::Sum {
-        group: "a".to_owned(),
-        value,
-    };
-    let input = [
-        record(0, 0, &sum(5)),
-        record(0, 1, &Fact::Drop),
-        record(0, 3, &sum(7)),
-        record(1, 0, &Fact::Dead),
-    ];
-    let row = |partition, offset, grouping: Option<&str>, next_offset, (count, dropped, dead, sum)| {
-        let id = grouping.map_or_else(
-            || format!("partition-{partition}"),
-            |group| format!("partition-{partition}/{group}"),
-        );
-        Row {
-            at: (partition, offset),
-            key: id.clone(),
-            id,
-            scope: "partition".to_owned(),
-            partition: Some(partition),
-            grouping: grouping.map(str::to_owned),
-            figures: Figures {
-                count,
-                dropped,
-                dead,
-                sum,
-            },
-            next_offset: Some(next_offset),
-            offsets: None,
-        }
-    };
-    let total = |offset, grouping: Option<&str>, offsets: &[(i32, i64)], figures| {
-        let id = grouping.map_or_else(|| "total".to_owned(), |group| format!("total/{group}"));
-        Row {
-            key: id.clone(),
-            id,
-            scope: "total".to_owned(),
-            partition: None,
-            next_offset: None,
-            offsets: Some(offsets.iter().copied().collect()),
-            ..row(0, offset, grouping, 0, figures)
-        }
-    };
-    let rows = vec![
-        row(0, 0, Some("a"), 2, (1, 0, 0, 5)),
-        row(0, 1, None, 2, (1, 1, 0, 5)),
-        row(0, 3, Some("a"), 4, (2, 0, 0, 12)),
-        row(0, 4, None, 4, (2, 1, 0, 12)),
-        total(5, Some("a"), &[(0, 4), (1, 1)], (2, 0, 0, 12)),
-        total(6, None, &[(0, 4), (1, 1)], (2, 1, 1, 12)),
-        row(1, 0, None, 1, (0, 0, 1, 0)),
-    ];
-    (Truth::of(&input, true), rows, BTreeMap::from([(0, 4), (1, 1)]))
-}
-
-#[test]
-fn the_check_passes_what_is_right() {
-    let (truth, rows, committed) = example();
-    assert_eq!(check(&truth, &rows, &committed), Ok(()));
-}
-
-#[test]
-fn the_check_finds_every_kind_of_wrong_output() {
-    type Break = fn(&mut Vec<Row>, &mut BTreeMap<i32, i64>);
-    let breaks: [(&str, Break); 12] = [
-        ("an intermediate sum", |rows, _| rows[1].figures.sum = 6),
-        ("a total's sum", |rows, _| rows[5].figures.sum = 17),
-        ("the offset before the next", |rows, _| {
-            rows[3].next_offset = Some(3)
-        }),
-        ("an offset further on", |rows, _| rows[1].next_offset = Some(4)),
-        ("a total written twice", |rows, _| rows.insert(4, rows[3].clone())),
-        ("a total that goes back", |rows, _| rows.swap(1, 3)),
-        ("a missing last total", |rows, _| drop(rows.remove(3))),
-        ("a missing overall total", |rows, _| rows.truncate(4)),
-        ("a missing group", |rows, _| drop(rows.remove(4))),
-        ("another key", |rows, _| rows[1].key = "partition-1".to_owned()),
-        ("a committed offset that lags", |_, committed| {
-            *committed.get_mut(&0).unwrap() = 3
-        }),
-        ("no committed offset", |_, committed| {
-            committed.retain(|partition, _| *partition != 1)
-        }),
-    ];
-    for (what, damage) in breaks {
-        let (truth, mut rows, mut committed) = example();
-        damage(&mut rows, &mut committed);
-        assert!(check(&truth, &rows, &committed).is_err(), "{what}");
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,30 @@
+//! What tests of the filtered-sum worker share: what they write, the worker's process, and what must hold of its totals.
+
+pub mod check;
+pub mod feed;
+pub mod worker;
+
+use naru_contract::{FilteredSumWorker, Kafka, Registry};
+
+pub const INPUT: &str = "items";
+pub const OUTPUT: &str = "items.total";
+pub const DEAD: &str = "items.total.dead";
+pub const GROUP: &str = "sum";
+pub const LIMIT: i64 = 1_000_000;
+
+/// What the workers are told.
+pub fn config(kafka: Kafka, registry: Registry, group_by: &[&str]) -> FilteredSumWorker {
+    FilteredSumWorker {
+        name: "default/items-total".to_owned(),
+        kafka,
+        registry,
+        group: GROUP.to_owned(),
+        input_topic: INPUT.to_owned(),
+        filter: Some(format!("price == null || price <= {LIMIT}")),
+        field: "price".to_owned(),
+        group_by: group_by.iter().map(|field| (*field).to_owned()).collect(),
+        output_topic: OUTPUT.to_owned(),
+        dead_letter_topic: DEAD.to_owned(),
+        commit_interval_ms: 20,
+    }
+}
