@@ -1,5 +1,7 @@
 //! Kafka as the workers use it: group ownership by one thread, and transactions.
 
+#[cfg(feature = "broken")]
+pub mod broken;
 pub mod config;
 pub mod consumer;
 pub mod topic;

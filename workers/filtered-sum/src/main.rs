@@ -14,6 +14,6 @@ struct Cli {
     arguments: Arguments,
 }
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     run(&Cli::parse().arguments, |config, context| work(&config, &context))
 }

@@ -70,6 +70,11 @@ impl TransactionalProducer {
     /// Fences every predecessor with this id; its open transaction, if any, is completed or aborted before this
     /// returns. What a predecessor wrote is to be read only afterwards.
     pub fn open(kafka: &Kafka, transactional_id: &str) -> Result<Self, Error> {
+        #[cfg(feature = "broken")]
+        let transactional_id = &match super::broken::is("unfenced") {
+            true => format!("{transactional_id}.{}", std::process::id()),
+            false => transactional_id.to_owned(),
+        };
         let config = config::transactional(kafka, transactional_id);
         let drain = Drain::default();
         let producer = open(&config, transactional_id, &drain)?;

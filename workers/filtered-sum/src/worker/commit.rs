@@ -51,7 +51,16 @@ impl<'a> Worker<'a> {
             member: &member,
         };
         let started = Instant::now();
+        #[cfg(not(feature = "broken"))]
         let committed = self.producer.commit(records, Some(position));
+        #[cfg(feature = "broken")]
+        let committed = match naru_worker_core::kafka::broken::is("outside") {
+            false => self.producer.commit(records, Some(position)),
+            true => self.producer.commit(records, None).map(|()| {
+                use rdkafka::consumer::{CommitMode, Consumer};
+                let _ = consumer.inner().commit(&offsets, CommitMode::Sync);
+            }),
+        };
         self.metrics
             .commit_seconds
             .observe(started.elapsed().as_secs_f64());
