@@ -1,7 +1,7 @@
 # `make` lists the targets.
 SHELL := /usr/bin/env bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit e2e bench check generate install down
+.PHONY: help demo test unit e2e verify bench check generate install down
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,6 +17,9 @@ unit: ## The tests that need neither Kafka nor a cluster
 
 e2e: ## The tests on kind
 	@tests/run e2e
+
+verify: ## The filtered sum under 60 rounds of faults, and the verifier against broken workers (15 to 30 min)
+	@tests/run verify --rounds 60
 
 bench: ## Measure one part: make bench NAME=operator (on kind) or NAME=filtered-sum writes target/bench/NAME.json
 	@tests/bench/run "$(NAME)"
