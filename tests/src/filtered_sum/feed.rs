@@ -99,13 +99,13 @@ impl Feed {
     /// One committed item.
     pub fn price(&mut self, partition: i32, price: i64) {
         let region = REGIONS[0];
-        let value = self.encode(ITEM, nullable(price), region);
+        let value = self.encode(ITEM, &nullable(price), region);
         self.one(partition, &judge(price, region), &value).unwrap();
     }
 
     /// One committed item whose schema has no price.
     pub fn without_price(&mut self, partition: i32) {
-        let value = self.encode(WITHOUT_PRICE, Value::Null, REGIONS[0]);
+        let value = self.encode(WITHOUT_PRICE, &Value::Null, REGIONS[0]);
         self.one(partition, &Fact::Dead, &value).unwrap();
     }
 
@@ -142,45 +142,45 @@ impl Feed {
             0 => (Fact::Dead, Some(b"{\"price\": 5}".to_vec())),
             1 => (Fact::Dead, Some(wire::encode(4_000_000, &[2, 0]))),
             2 => {
-                let whole = self.encode(ITEM, nullable(1), region);
+                let whole = self.encode(ITEM, &nullable(1), region);
                 (Fact::Dead, Some(whole[..whole.len() - 1].to_vec()))
             }
-            3 => (Fact::Dead, Some(self.encode(WITHOUT_PRICE, Value::Null, region))),
+            3 => (Fact::Dead, Some(self.encode(WITHOUT_PRICE, &Value::Null, region))),
             4 => (
                 Fact::Dead,
-                Some(self.encode(FRACTIONAL, Value::Double(5.5), region)),
+                Some(self.encode(FRACTIONAL, &Value::Double(5.5), region)),
             ),
             5 => (Fact::Drop, None),
             6..10 => {
                 let null = Value::Union(0, Box::new(Value::Null));
                 let group = region.to_owned();
-                (Fact::Null { group }, Some(self.encode(ITEM, null, region)))
+                (Fact::Null { group }, Some(self.encode(ITEM, &null, region)))
             }
             10..20 => {
                 let price = EDGES[self.random.random_range(0..EDGES.len())];
                 (
                     judge(price, region),
-                    Some(self.encode(ITEM, nullable(price), region)),
+                    Some(self.encode(ITEM, &nullable(price), region)),
                 )
             }
             20..60 => {
                 let price = self.random.random_range(-10..3 * LIMIT);
                 (
                     judge(price, region),
-                    Some(self.encode(MOVED, Value::Long(price), region)),
+                    Some(self.encode(MOVED, &Value::Long(price), region)),
                 )
             }
             _ => {
                 let price = self.random.random_range(-10..3 * LIMIT);
                 (
                     judge(price, region),
-                    Some(self.encode(ITEM, nullable(price), region)),
+                    Some(self.encode(ITEM, &nullable(price), region)),
                 )
             }
         }
     }
 
-    fn encode(&mut self, text: &'static str, price: Value, region: &str) -> Vec<u8> {
+    fn encode(&mut self, text: &'static str, price: &Value, region: &str) -> Vec<u8> {
         self.next += 1;
         let (id, schema) = &self.schemas[text];
         let Schema::Record(record) = schema else {

@@ -461,7 +461,10 @@ fn passes(
 
 fn progresses() -> impl FnMut(&mut Stage) -> bool {
     let mut before = None;
-    move |stage| stage.watch.progress() > *before.get_or_insert(stage.watch.progress())
+    move |stage| {
+        let now = stage.watch.progress();
+        now > *before.get_or_insert(now)
+    }
 }
 
 fn partitions(worker: &Worker) -> i32 {

@@ -61,13 +61,8 @@ impl Report {
             .map(|round| round.right_again_after_seconds)
             .collect::<Vec<_>>();
         again.sort_by(f64::total_cmp);
-        let at = |part: usize| {
-            again
-                .get(again.len() * part / 100)
-                .or(again.last())
-                .copied()
-                .unwrap_or_default()
-        };
+        let last = again.len().saturating_sub(1);
+        let at = |part: usize| again.get(last * part / 100).copied().unwrap_or_default();
         let mut text = format!(
             "{} rounds in {:.0} s with seed {}: {} records, {} dead letters, {} totals, {} outputs of aborted transactions\n\
              faults: {}\nchecked: {}\nright again after: median {:.1} s, 90 % {:.1} s, longest {:.1} s\n\

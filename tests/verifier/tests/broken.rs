@@ -1,5 +1,7 @@
 //! The verifier has teeth: workers that are broken on purpose do not pass, and for the reason that they are broken.
 
+#![allow(clippy::unwrap_used, reason = "a module of tests")]
+
 use std::process::Command;
 
 use naru_tests::loopback::program;
