@@ -96,10 +96,7 @@ impl Member {
             .consumer
             .offsets(self.next.iter().map(|(partition, next)| (*partition, *next, "")));
         let member = self.consumer.member().unwrap();
-        let position = Position {
-            offsets: &offsets,
-            member: &member,
-        };
+        let position = Position { offsets, member };
         self.sink.commit([], Some(position)).unwrap();
     }
 }

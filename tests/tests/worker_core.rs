@@ -103,14 +103,8 @@ fn records_offsets_and_metadata_are_committed_together_and_found_by_the_next_own
     let mut sink = TransactionalProducer::open(&kafka.contract(), "sink").unwrap();
     let offsets = first.offsets([(0, 1, "state after a")]);
     let member = first.member().unwrap();
-    sink.commit(
-        [record("out", "A")],
-        Some(Position {
-            offsets: &offsets,
-            member: &member,
-        }),
-    )
-    .unwrap();
+    sink.commit([record("out", "A")], Some(Position { offsets, member }))
+        .unwrap();
     first.leave(WITHIN);
 
     let second = GroupConsumer::join(&kafka.contract(), "group", "pod-2", "in").unwrap();
@@ -141,10 +135,7 @@ fn a_commit_takes_milliseconds() {
             let started = Instant::now();
             let offsets = consumer.offsets([(0, 0, "")]);
             let member = consumer.member().unwrap();
-            let position = Some(Position {
-                offsets: &offsets,
-                member: &member,
-            });
+            let position = Some(Position { offsets, member });
             producer
                 .commit(["a", "b", "c"].map(|key| record("out", key)), position)
                 .unwrap();
@@ -263,10 +254,7 @@ fn a_member_whose_place_was_taken_cannot_commit_and_is_told() {
     assigned(&twin);
     let mut producer = TransactionalProducer::open(&kafka.contract(), "zombie").unwrap();
     let offsets = zombie.offsets([(0, 0, "stale")]);
-    let position = Some(Position {
-        offsets: &offsets,
-        member: &member,
-    });
+    let position = Some(Position { offsets, member });
     let refused = producer.commit([record("out", "stale")], position).unwrap_err();
     assert!(matches!(refused, Error::Aborted { .. }), "{refused}");
     assert_eq!(kafka.read_committed("out"), []);

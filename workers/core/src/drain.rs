@@ -57,7 +57,7 @@ impl Drain {
 }
 
 /// When a step must be over, which becomes earlier when the process is told to end meanwhile.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Deadline {
     own: Instant,
     leaves: Duration,

@@ -3,7 +3,7 @@
 //! A transaction is begun only when all that belongs in it is at hand, so it is open for milliseconds and an
 //! abort costs nothing but the attempt: the caller takes a new snapshot of its state and tries again.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use naru_contract::Kafka;
@@ -21,6 +21,9 @@ use crate::drain::{ABORT, COMMIT, Deadline, Drain};
 
 /// Bound on one call to librdkafka.
 const CALL: Duration = Duration::from_secs(10);
+/// How often the deadline of a call that is under way is looked at, and how much later it may return.
+const LOOK: Duration = Duration::from_millis(100);
+const LATE: Duration = Duration::from_secs(1);
 /// A commit slower than this had trouble with its coordinator.
 const SUSPICIOUS: Duration = Duration::from_secs(2);
 
@@ -51,14 +54,14 @@ pub struct Record<'a> {
 
 /// The offsets that a transaction commits, and the membership in whose name it does.
 /// Both are to be taken on the thread that owns the consumer, between two polls and right before the commit.
-pub struct Position<'a> {
-    pub offsets: &'a TopicPartitionList,
-    pub member: &'a ConsumerGroupMetadata,
+pub struct Position {
+    pub offsets: TopicPartitionList,
+    pub member: ConsumerGroupMetadata,
 }
 
 /// A producer that does nothing outside transactions.
 pub struct TransactionalProducer {
-    producer: BaseProducer<Deliveries>,
+    producer: Arc<BaseProducer<Deliveries>>,
     config: ClientConfig,
     transactional_id: String,
     /// Its last commit had trouble: a late answer to it might complete a later transaction of the same epoch.
@@ -103,7 +106,7 @@ impl TransactionalProducer {
     pub fn commit<'a>(
         &mut self,
         records: impl IntoIterator<Item = Record<'a>>,
-        position: Option<Position<'_>>,
+        position: Option<Position>,
     ) -> Result<(), Error> {
         if self.suspect {
             self.producer = open(&self.config, &self.transactional_id, &self.drain)?;
@@ -120,7 +123,7 @@ impl TransactionalProducer {
     fn attempt<'a>(
         &mut self,
         records: impl IntoIterator<Item = Record<'a>>,
-        position: Option<Position<'_>>,
+        position: Option<Position>,
         deadline: &Deadline,
     ) -> Result<(), Error> {
         self.producer.context().forget();
@@ -131,9 +134,7 @@ impl TransactionalProducer {
             .and_then(|()| self.drain(deadline))
             .and_then(|()| match position {
                 None => Ok(()),
-                Some(position) => self.call(deadline, "send offsets", |producer, timeout| {
-                    producer.send_offsets_to_transaction(position.offsets, position.member, timeout)
-                }),
+                Some(position) => self.send_offsets(position, deadline),
             });
         match prepared {
             Ok(()) => {}
@@ -211,6 +212,18 @@ impl TransactionalProducer {
         repeat(deadline, what, |timeout| call(&self.producer, timeout))
     }
 
+    /// Librdkafka does not keep to the timeout of this one call: while it looks for a coordinator that has moved it waits
+    /// for the state of some broker to change, which may never happen. A call that is given up keeps its producer, which
+    /// the next one fences.
+    fn send_offsets(&self, position: Position, deadline: &Deadline) -> Result<(), Failure> {
+        let producer = Arc::clone(&self.producer);
+        bounded(deadline, move |deadline| {
+            repeat(deadline, "send offsets", |timeout| {
+                producer.send_offsets_to_transaction(&position.offsets, &position.member, timeout)
+            })
+        })
+    }
+
     fn abort(&mut self, reason: String) -> Error {
         debug!(%reason, "aborting the transaction");
         let deadline = self.drain.deadline(ABORT);
@@ -248,11 +261,42 @@ enum Failure {
     Fatal(String),
 }
 
+/// Waits for `call` to return, and somewhat longer than until the deadline, to which it is to keep by itself.
+fn bounded(
+    deadline: &Deadline,
+    call: impl FnOnce(&Deadline) -> Result<(), Failure> + Send + 'static,
+) -> Result<(), Failure> {
+    let (done, result) = mpsc::channel();
+    let theirs = deadline.clone();
+    let call = move || {
+        // Nobody listens any more once the call was given up.
+        let _ = done.send(call(&theirs));
+    };
+    let spawned = std::thread::Builder::new()
+        .name("send-offsets".to_owned())
+        .spawn(call);
+    if let Err(error) = spawned {
+        return Err(Failure::Abort(format!("unable to start a thread: {error}")));
+    }
+    while !deadline.is_over() {
+        // The deadline becomes earlier when the process is told to end.
+        match result.recv_timeout(LOOK) {
+            Err(mpsc::RecvTimeoutError::Timeout) => {}
+            Err(mpsc::RecvTimeoutError::Disconnected) => break,
+            Ok(result) => return result,
+        }
+    }
+    result.recv_timeout(LATE).unwrap_or_else(|_| {
+        let reason = "a call to send offsets has not returned in time";
+        Err(Failure::Fatal(reason.to_owned()))
+    })
+}
+
 fn open(
     config: &ClientConfig,
     transactional_id: &str,
     drain: &Drain,
-) -> Result<BaseProducer<Deliveries>, Error> {
+) -> Result<Arc<BaseProducer<Deliveries>>, Error> {
     let producer: BaseProducer<Deliveries> =
         config
             .create_with_context(Deliveries::default())
@@ -262,7 +306,7 @@ fn open(
     match repeat(&drain.deadline(COMMIT), "initialise transactions", |timeout| {
         producer.init_transactions(timeout)
     }) {
-        Ok(()) => Ok(producer),
+        Ok(()) => Ok(Arc::new(producer)),
         Err(Failure::Abort(reason) | Failure::OutOfTime(reason) | Failure::Fatal(reason)) => {
             Err(verdict(&producer, transactional_id, reason))
         }
@@ -353,5 +397,38 @@ impl ProducerContext for Deliveries {
                     format!("a record was not delivered to {:?}: {error}", message.topic())
                 });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::drain::Step;
+
+    #[test]
+    fn a_call_that_never_returns_is_given_up() {
+        let deadline = Drain::default().deadline(Step {
+            longest: Duration::from_millis(50),
+            leaves: Duration::ZERO,
+        });
+        let (returns, never) = mpsc::channel::<()>();
+        let started = Instant::now();
+        let given_up = bounded(&deadline, move |_| {
+            let _ = never.recv();
+            Ok(())
+        });
+        assert!(matches!(given_up, Err(Failure::Fatal(_))));
+        assert!(started.elapsed() < Duration::from_secs(20));
+        drop(returns);
+    }
+
+    #[test]
+    fn the_result_of_a_call_that_returns_is_passed_on() {
+        let deadline = Drain::default().deadline(COMMIT);
+        assert!(bounded(&deadline, |_| Ok(())).is_ok());
+        let aborts = bounded(&deadline, |_| Err(Failure::Abort("because".to_owned())));
+        assert!(matches!(aborts, Err(Failure::Abort(reason)) if reason == "because"));
+        let panics = bounded(&deadline, |_| unreachable!());
+        assert!(matches!(panics, Err(Failure::Fatal(_))));
     }
 }

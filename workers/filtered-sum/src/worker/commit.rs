@@ -46,10 +46,9 @@ impl<'a> Worker<'a> {
             debug!("the partitions are lost: nothing is committed");
             return Ok(());
         };
-        let position = Position {
-            offsets: &offsets,
-            member: &member,
-        };
+        #[cfg(feature = "broken")]
+        let list = offsets.clone();
+        let position = Position { offsets, member };
         let started = Instant::now();
         #[cfg(not(feature = "broken"))]
         let committed = self.producer.commit(records, Some(position));
@@ -58,7 +57,7 @@ impl<'a> Worker<'a> {
             false => self.producer.commit(records, Some(position)),
             true => self.producer.commit(records, None).map(|()| {
                 use rdkafka::consumer::{CommitMode, Consumer};
-                let _ = consumer.inner().commit(&offsets, CommitMode::Sync);
+                let _ = consumer.inner().commit(&list, CommitMode::Sync);
             }),
         };
         self.metrics

@@ -312,10 +312,7 @@ impl<'a> Fetcher<'a> {
         let records = settled
             .filter_map(|news| news.to_record(&self.config.output))
             .chain(progress);
-        let position = Position {
-            offsets: &offsets,
-            member: &member,
-        };
+        let position = Position { offsets, member };
         match self.producer.commit(records, Some(position)) {
             Ok(()) => {}
             Err(transaction::Error::Aborted { reason }) => {
