@@ -227,50 +227,61 @@ impl Watch {
         Ok(())
     }
 
-    /// Why the totals are not those of the whole input yet, which has at least this many records and is not being
-    /// written to.
-    pub fn unfinished(&self, records: u64) -> Option<String> {
+    /// What is not as it must be yet, as the violation that it is if it stays so. The input has at least this many records
+    /// and is not being written to.
+    pub fn unfinished(&self, records: u64) -> Option<Violation> {
+        self.unfinished_totals(records)
+            .map(|found| Violation::new("I3", found))
+            .or_else(|| self.unfinished_offsets().map(|found| Violation::new("I4", found)))
+            .or_else(|| self.unfinished_letters().map(|found| Violation::new("I5", found)))
+            .or_else(|| {
+                let at = self.visible.keys().next()?;
+                Some(Violation::new(
+                    "I6",
+                    format!("the record at {at:?} is not in the log"),
+                ))
+            })
+    }
+
+    fn unfinished_totals(&self, records: u64) -> Option<String> {
         if self.records < records {
             return Some(format!(
                 "of {records} records of the input {} were read",
                 self.records
             ));
         }
-        let committed = match self.committed_offsets() {
-            Ok(committed) => committed,
-            Err(error) => return Some(format!("the group's offsets cannot be read: {error}")),
-        };
         for (partition, end) in &self.truth.ends {
-            let row = self.newest.get(&format!("partition-{partition}"));
-            let reached = row.and_then(|row| row.next_offset);
-            let offset = committed.get(partition).copied();
-            if reached.is_none_or(|reached| reached < *end) || offset != reached {
+            let reached = self.reached(*partition);
+            if reached.is_none_or(|reached| reached < *end) {
                 return Some(format!(
-                    "partition {partition} ends at {end}; its total is up to {reached:?}, its committed offset is {offset:?}"
+                    "partition {partition} ends at {end}; its total is up to {reached:?}"
                 ));
             }
         }
-        for group in self.truth.groups() {
+        self.truth.groups().find_map(|group| {
             let id = group.map_or_else(|| "total".to_owned(), |group| format!("total/{group}"));
             let (found, expected) = (
                 self.newest.get(&id).map(|row| row.figures),
                 self.truth.overall(group),
             );
-            if found != Some(expected) {
-                return Some(format!("{id} is {found:?} instead of {expected:?}"));
+            (found != Some(expected)).then(|| format!("{id} is {found:?} instead of {expected:?}"))
+        })
+    }
+
+    fn unfinished_offsets(&self) -> Option<String> {
+        let committed = match self.committed_offsets() {
+            Ok(committed) => committed,
+            Err(error) => return Some(format!("the group's offsets cannot be read: {error}")),
+        };
+        for partition in self.truth.ends.keys() {
+            let (reached, offset) = (self.reached(*partition), committed.get(partition).copied());
+            if offset != reached {
+                return Some(format!(
+                    "the total of partition {partition} is up to {reached:?}, the committed offset is {offset:?}"
+                ));
             }
         }
-        if self.letters != self.dead {
-            let found = self.letters.keys().collect::<BTreeSet<_>>();
-            let expected = self.dead.keys().collect::<BTreeSet<_>>();
-            let (missing, more) = (expected.difference(&found), found.difference(&expected));
-            return Some(format!(
-                "dead letters: missing are {:?}, too many are {:?}, or they differ",
-                missing.take(5).collect::<Vec<_>>(),
-                more.take(5).collect::<Vec<_>>()
-            ));
-        }
-        for (what, pairs) in [
+        let pairs = [
             (
                 "offsets were committed without a total",
                 &self.offsets_without_total,
@@ -279,13 +290,29 @@ impl Watch {
                 "totals were committed without their offset",
                 &self.totals_without_offset,
             ),
-        ] {
-            if !pairs.is_empty() {
-                return Some(format!("{what}: {:?}", pairs.iter().take(5).collect::<Vec<_>>()));
-            }
+        ];
+        pairs.into_iter().find_map(|(what, pairs)| {
+            let some = pairs.iter().take(5).collect::<Vec<_>>();
+            (!some.is_empty()).then(|| format!("{what}: {some:?}"))
+        })
+    }
+
+    fn unfinished_letters(&self) -> Option<String> {
+        if self.letters == self.dead {
+            return None;
         }
-        let visible = self.visible.keys().next();
-        visible.map(|at| format!("the record at {at:?} is not in the log"))
+        let found = self.letters.keys().collect::<BTreeSet<_>>();
+        let expected = self.dead.keys().collect::<BTreeSet<_>>();
+        let (missing, more) = (expected.difference(&found), found.difference(&expected));
+        Some(format!(
+            "dead letters: missing are {:?}, too many are {:?}, or they differ",
+            missing.take(5).collect::<Vec<_>>(),
+            more.take(5).collect::<Vec<_>>()
+        ))
+    }
+
+    fn reached(&self, partition: i32) -> Option<i64> {
+        self.newest.get(&format!("partition-{partition}"))?.next_offset
     }
 
     /// The totals are those of the whole input.
