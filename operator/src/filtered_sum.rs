@@ -1,6 +1,7 @@
 //! The controller of `FilteredSum`: workers, and the topic of their totals.
 
 pub mod build;
+mod computation;
 mod fields;
 #[cfg(test)]
 mod tests;
@@ -30,6 +31,7 @@ pub struct Referred {
 
 /// One pass over a FilteredSum.
 pub async fn reconcile(sum: Arc<FilteredSum>, context: Arc<Context>) -> Result<Action, Error> {
+    let sum = computation::settle(sum, &context).await?;
     let (policy, outside) = (sum.spec.deletion_policy, outside(&sum, &context));
     let mut pass = match Pass::begin(&context, KIND, &*sum, crew(&sum), policy, outside).await? {
         ControlFlow::Continue(pass) => pass,
@@ -52,6 +54,7 @@ async fn converge(
         return valid.map(drop);
     }
     let valid = valid?;
+    pass.computes(valid.computation.clone());
     let depends = depend(sum, context, pass, &valid).await;
     pass.run(depends, || build::build(&context.settings, &valid))
         .await

@@ -26,5 +26,7 @@ pub fn config(kafka: Kafka, registry: Registry, group_by: &[&str]) -> FilteredSu
         output_topic: OUTPUT.to_owned(),
         dead_letter_topic: DEAD.to_owned(),
         commit_interval_ms: 20,
+        computation: 0,
+        reset: None,
     }
 }

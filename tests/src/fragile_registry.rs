@@ -12,6 +12,8 @@ use std::sync::{Arc, Mutex};
 pub struct FragileRegistry {
     port: u16,
     is_down: Arc<AtomicBool>,
+    /// Schemas with this in them are not handed out.
+    kept_back: Arc<Mutex<Option<&'static str>>>,
     /// The schema with id 1 is the first.
     schemas: Arc<Mutex<Vec<String>>>,
 }
@@ -23,6 +25,7 @@ impl FragileRegistry {
         let registry = Self {
             port,
             is_down: Arc::default(),
+            kept_back: Arc::default(),
             schemas: Arc::default(),
         };
         let server = registry.clone();
@@ -43,6 +46,11 @@ impl FragileRegistry {
 
     pub fn set_down(&self, is_down: bool) {
         self.is_down.store(is_down, Ordering::SeqCst);
+    }
+
+    /// Whoever asks for a schema with this in it has to ask again.
+    pub fn keep_back(&self, part: Option<&'static str>) {
+        *self.kept_back.lock().unwrap() = part;
     }
 
     fn answer(&self, mut stream: &TcpStream) {
@@ -93,11 +101,17 @@ impl FragileRegistry {
             .and_then(|id| id.parse::<usize>().ok())
             .unwrap_or_default();
         match id.checked_sub(1).and_then(|index| schemas.get(index)) {
+            Some(schema) if self.is_kept_back(schema) => (503, "kept back for the test".to_owned()),
             Some(schema) => (200, serde_json::json!({ "schema": schema }).to_string()),
             None => (
                 404,
                 serde_json::json!({ "error_code": 40403, "message": "no schema" }).to_string(),
             ),
         }
+    }
+
+    fn is_kept_back(&self, schema: &str) -> bool {
+        let kept_back = self.kept_back.lock().unwrap();
+        kept_back.is_some_and(|part| schema.contains(part))
     }
 }

@@ -1,6 +1,6 @@
 //! `FilteredSum`: the running sum of a field of the records of a topic, as records in another topic.
 
-use kube::{CustomResource, KubeSchema};
+use kube::{CustomResource, KubeSchema, core::Rule};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -35,8 +35,9 @@ use crate::{
     printcolumn(name = "Scaling", type_ = "string", json_path = ".status.conditions[?(@.type==\"ScalingActive\")].reason", priority = "1"),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = "1"),
     validation = short_name(),
-    // A spec that was refused, and so has never had workers, may be mended.
-    validation = Rule::new("(has(oldSelf.status) && !has(oldSelf.status.replicas)) || !has(oldSelf.status) || (self.spec.input == oldSelf.spec.input && self.spec.output == oldSelf.spec.output && self.spec.sum == oldSelf.spec.sum && has(self.spec.filter) == has(oldSelf.spec.filter) && (!has(self.spec.filter) || self.spec.filter == oldSelf.spec.filter) && has(self.spec.kafka) == has(oldSelf.spec.kafka) && (!has(self.spec.kafka) || self.spec.kafka == oldSelf.spec.kafka))").message("input, filter, sum, output and kafka cannot be changed, since old and new records would be summed by different rules: delete the FilteredSum and create another with another name and output.topic"),
+    validation = fixed(),
+    validation = kept_unless_reset(),
+    validation = grouped_as_before(),
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -51,6 +52,12 @@ pub struct FilteredSumSpec {
     #[schemars(length(min = 1, max = 4096))]
     pub filter: Option<String>,
     pub sum: Sum,
+    /// What becomes of the totals when `filter` or `sum` is changed, which is refused without it. `fromEarliest`: the input
+    /// is summed anew from its start, and the totals stay as they are until that has caught up with them. `continue`:
+    /// records from then on are added to them by the new rules; `sum.groupBy` cannot be changed so. It counts at the moment of
+    /// the change, or when it is set later where nothing was said then; to set or unset it by itself changes no totals.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reset: Option<Reset>,
     /// Where totals go.
     pub output: FilteredSumOutput,
     /// How many workers there may be.
@@ -78,7 +85,58 @@ pub struct FilteredSumSpec {
     pub registry: Option<RegistryEndpoint>,
 }
 
+/// What holds of a resource that never had workers, as when its spec was refused: all of it may be mended.
+const MENDED: &str = "!has(oldSelf.status) || !has(oldSelf.status.replicas)";
+
+/// Where it sums, and where it writes to, stays.
+fn fixed() -> Rule {
+    Rule::new(format!(
+        "{MENDED} || (self.spec.input == oldSelf.spec.input && self.spec.output == oldSelf.spec.output && \
+         has(self.spec.kafka) == has(oldSelf.spec.kafka) && (!has(self.spec.kafka) || self.spec.kafka == oldSelf.spec.kafka))"
+    ))
+    .message(
+        "input, output and kafka cannot be changed, since the totals would be of other records: delete the FilteredSum and \
+         create another with another name and output.topic",
+    )
+}
+
+/// How it sums stays too, unless it says what becomes of the totals.
+fn kept_unless_reset() -> Rule {
+    Rule::new(format!(
+        "{MENDED} || has(self.spec.reset) || (self.spec.sum == oldSelf.spec.sum && \
+         has(self.spec.filter) == has(oldSelf.spec.filter) && (!has(self.spec.filter) || self.spec.filter == oldSelf.spec.filter))"
+    ))
+    .message(FilteredSumSpec::RESET_NEEDED)
+}
+
+fn grouped_as_before() -> Rule {
+    Rule::new(format!(
+        "{MENDED} || !has(self.spec.reset) || self.spec.reset != 'continue' || \
+         (has(self.spec.sum.groupBy) ? self.spec.sum.groupBy : []) == (has(oldSelf.spec.sum.groupBy) ? oldSelf.spec.sum.groupBy : [])"
+    ))
+    .message(FilteredSumSpec::OTHER_GROUPS)
+}
+
+/// What becomes of the totals when the rules by which they were summed change.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Reset {
+    /// The input is summed anew from its start; they stay until that has caught up with them, and are then replaced.
+    FromEarliest,
+    /// They are gone on with: records from then on are added by the new rules.
+    Continue,
+}
+
 impl FilteredSumSpec {
+    /// Why other rules are refused.
+    pub const RESET_NEEDED: &str = "filter and sum cannot be changed without reset, since old and new records would be summed by \
+        different rules: set reset to fromEarliest (the input is summed anew from its start, and the totals stay until that \
+        has caught up) or to continue (records from now on are added by the new rules), or create another FilteredSum with \
+        another name and output.topic";
+    /// Why other groups are refused.
+    pub const OTHER_GROUPS: &str = "sum.groupBy cannot be changed with reset: continue, since totals by other groups cannot be gone on \
+        with: set reset to fromEarliest";
+
     fn default_commit_interval() -> Duration {
         literal("100ms")
     }
@@ -141,4 +199,21 @@ pub struct FilteredSumStatus {
     /// `rollout.autoRollback` goes back to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_good_revision: Option<String>,
+    /// The rules by which the workers sum.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub computation: Option<Computation>,
+}
+
+/// The rules by which a sum is computed. Other rules are another computation, also if there were the same before.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Computation {
+    /// The generation of the spec from which on they are as they are: later computations have larger ones.
+    pub generation: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<String>,
+    pub sum: Sum,
+    /// What became of the totals before: `spec.reset` as it was then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reset: Option<Reset>,
 }

@@ -136,10 +136,12 @@ const ON_UPDATE: &[Rule] = &[
         "spec: kafka cannot be changed"),
     ("ScrapeJob", "spec.deletionPolicy", "Delete", "", ""),
     ("ScrapeJob", "spec.suspend", "true", "", ""),
-    ("FilteredSum", "spec.filter", "price < 1000000", "price < 2", "input, filter, sum, output and kafka cannot be changed"),
-    ("FilteredSum", "spec.sum.field", "price", "cost", "cannot be changed"),
-    ("FilteredSum", "spec.sum.groupBy", "[category]", "[]", "cannot be changed"),
-    ("FilteredSum", "spec.input.topic", "goods", "other", "cannot be changed"),
+    ("FilteredSum", "spec.filter", "price < 1000000", "price < 2", "filter and sum cannot be changed without reset"),
+    ("FilteredSum", "spec.sum.field", "price", "cost", "set reset to fromEarliest"),
+    ("FilteredSum", "spec.sum.groupBy", "[category]", "[]", "cannot be changed without reset"),
+    ("FilteredSum", "spec.input.topic", "goods", "other", "input, output and kafka cannot be changed"),
+    ("FilteredSum", "spec.reset", "continue", "", ""),
+    ("FilteredSum", "spec.reset", "fromEarliest", "", ""),
     ("FilteredSum", "spec.output.topic", "revenue", "other", "cannot be changed"),
     ("FilteredSum", "spec.kafka.bootstrapServers", "'kafka:9092'", "'other:9092'", "cannot be changed"),
     ("FilteredSum", "spec.scaling.maxReplicas", "9", "", ""),
@@ -197,6 +199,7 @@ fn running(kind: &str) -> Option<Value> {
 fn each_rule_accepts_what_can_work_and_refuses_what_cannot() {
     let mut broken = check(ON_CREATION, |_| None);
     broken.extend(check(ON_UPDATE, running));
+    broken.extend(changes_of_rules());
     for kind in ["ScrapeJob", "FilteredSum", "SinkConnector"] {
         for rule in rules(&schema_of(kind)) {
             assert!(
@@ -205,6 +208,66 @@ fn each_rule_accepts_what_can_work_and_refuses_what_cannot() {
             );
         }
     }
+}
+
+/// Changes of a running FilteredSum together with a `reset`, and how each is refused, if it is. Returns the rules that have
+/// refused something.
+fn changes_of_rules() -> BTreeSet<(&'static str, String)> {
+    let (schema, old) = (schema_of("FilteredSum"), running("FilteredSum").unwrap());
+    let groups = "sum.groupBy cannot be changed with reset: continue";
+    let fixed = "input, output and kafka cannot be changed";
+    let mut broken = BTreeSet::new();
+    for (reset, place, changed, expected) in [
+        ("fromEarliest", "spec.filter", "price < 2", None),
+        ("fromEarliest", "spec.filter", "", None),
+        (
+            "fromEarliest",
+            "spec.sum",
+            "{field: cost, groupBy: [region]}",
+            None,
+        ),
+        ("fromEarliest", "spec.input.topic", "other", Some(fixed)),
+        ("fromEarliest", "spec.output.topic", "other", Some(fixed)),
+        ("fromEarliest", "spec.kafka", "", Some(fixed)),
+        ("continue", "spec.filter", "price < 2", None),
+        ("continue", "spec.sum.field", "cost", None),
+        ("continue", "spec.sum.groupBy", "[region]", Some(groups)),
+        ("continue", "spec.sum.groupBy", "", Some(groups)),
+        ("continue", "spec.input.topic", "other", Some(fixed)),
+    ] {
+        let new = with(with(old.clone(), "spec.reset", reset), place, changed);
+        let refusals = admit(&schema, &new, Some(&old)).err().unwrap_or_default();
+        let what = || {
+            refusals
+                .iter()
+                .map(|refusal| refusal.what.as_str())
+                .collect::<Vec<_>>()
+        };
+        match expected {
+            None => assert!(refusals.is_empty(), "{reset}, {place} {changed}: {:?}", what()),
+            Some(expected) => assert!(
+                refusals.len() == 1 && refusals[0].what.contains(expected),
+                "{reset}, {place} {changed}: {:?}",
+                what()
+            ),
+        }
+        let rules = refusals.into_iter().filter_map(|refusal| refusal.rule);
+        broken.extend(rules.map(|rule| ("FilteredSum", rule)));
+    }
+    broken
+}
+
+#[test]
+fn totals_may_be_left_without_a_word_about_them_once_nothing_changes_any_more() {
+    let old = with(running("FilteredSum").unwrap(), "spec.reset", "continue");
+    let new = with(old.clone(), "spec.reset", "");
+    assert!(admit(&schema_of("FilteredSum"), &new, Some(&old)).is_ok());
+    // No groups are none, whether that is said or not.
+    let (none, unsaid) = (
+        with(old.clone(), "spec.sum.groupBy", "[]"),
+        with(old, "spec.sum.groupBy", ""),
+    );
+    assert!(admit(&schema_of("FilteredSum"), &unsaid, Some(&none)).is_ok());
 }
 
 #[test]

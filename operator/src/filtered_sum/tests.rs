@@ -1,6 +1,7 @@
 //! Whole passes against an API server in memory, brokers in memory and a registry on loopback: what is asked for, and
 //! what is said.
 
+mod computations;
 mod outages;
 mod rollouts;
 mod workers;

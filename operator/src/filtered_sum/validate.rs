@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use naru_api::{FilteredSum, Rollout};
+use naru_api::{Computation, FilteredSum, Reset, Rollout};
 use naru_contract as contract;
 use naru_rules::filter;
 
+use super::computation;
 use crate::{controller::Error, names::Names, settings::Settings, worker::Parent};
 
 /// A FilteredSum that can work.
@@ -15,6 +16,7 @@ pub struct ValidFilteredSum {
     pub rollout: Rollout,
     /// Fields that the filter refers to.
     pub filter_fields: BTreeSet<String>,
+    pub computation: Computation,
     /// What the workers are told.
     pub document: contract::FilteredSumWorker,
 }
@@ -51,6 +53,7 @@ pub fn validate(settings: &Settings, sum: &FilteredSum) -> Result<ValidFilteredS
             "input.topic: {dead_letter_topic:?} takes what this FilteredSum cannot read, and must not be its input"
         )));
     }
+    let computation = computation::of(sum)?;
     let kafka = spec.kafka.as_ref().map(|kafka| &kafka.bootstrap_servers);
     let registry = spec.registry.as_ref().map(|registry| &registry.url);
     let document = contract::FilteredSumWorker {
@@ -70,11 +73,17 @@ pub fn validate(settings: &Settings, sum: &FilteredSum) -> Result<ValidFilteredS
         output_topic: spec.output.topic.clone(),
         dead_letter_topic,
         commit_interval_ms: spec.commit_interval.as_millis(),
+        computation: computation::number(sum, &computation),
+        reset: computation.reset.map(|reset| match reset {
+            Reset::FromEarliest => contract::Reset::FromEarliest,
+            Reset::Continue => contract::Reset::Continue,
+        }),
     };
     Ok(ValidFilteredSum {
         rollout: spec.rollout.clone(),
         parent,
         filter_fields,
+        computation,
         document,
     })
 }

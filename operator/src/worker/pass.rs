@@ -10,7 +10,7 @@ use kube::{
     core::{NamespaceResourceScope, object::HasStatus},
     runtime::controller::Action,
 };
-use naru_api::{DeletionPolicy, condition::READY};
+use naru_api::{Computation, DeletionPolicy, condition::READY};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
@@ -58,6 +58,8 @@ pub struct Pass<'a, K> {
     created: Vec<String>,
     /// Most workers that there can be, once that is known.
     most: Option<i32>,
+    /// What is computed, where nobody has written it down yet.
+    computation: Option<Computation>,
     /// Why pods do not come up, once that was asked.
     failing: Option<Option<String>>,
     /// Something is to be done again soon.
@@ -96,6 +98,7 @@ where
             declared: None,
             created: Vec::new(),
             most: None,
+            computation: None,
             failing: None,
             again: false,
             begun: false,
@@ -146,6 +149,11 @@ where
     /// Says how many workers there can be at most, once that is known.
     pub fn limit(&mut self, most: i32) {
         self.most = Some(most);
+    }
+
+    /// Says what is computed, which is written down if nothing of it was.
+    pub fn computes(&mut self, computation: Computation) {
+        self.computation = Some(computation);
     }
 
     /// Makes what runs what `declared` says, once it is known whether what it `depends` on is there. Nothing is worked out
@@ -339,6 +347,9 @@ where
             status.created_topics.append(&mut self.created);
             if good.is_some() {
                 *status.last_good_revision = good;
+            }
+            if let (Some(written), Some(first)) = (status.computation, self.computation.take()) {
+                written.get_or_insert(first);
             }
         })
         .await?;

@@ -1,5 +1,7 @@
 //! What the statuses of all kinds with workers have in common.
 
+use naru_api::Computation;
+
 use crate::controller::status::Conditions;
 
 /// The fields of such a status.
@@ -8,6 +10,8 @@ pub struct OfWorkers<'a> {
     pub max_replicas: &'a mut Option<i32>,
     pub created_topics: &'a mut Vec<String>,
     pub last_good_revision: &'a mut Option<String>,
+    /// Where the kind has one.
+    pub computation: Option<&'a mut Option<Computation>>,
 }
 
 /// Status of a kind with workers.
@@ -16,17 +20,22 @@ pub trait WorkerStatus: Conditions {
 }
 
 macro_rules! worker_statuses {
-    ($($status:ty),*) => {$(
+    ($($status:ty: |$this:ident| $computation:expr),*) => {$(
         impl WorkerStatus for $status {
             fn of_workers(&mut self) -> OfWorkers<'_> {
+                let $this = self;
                 OfWorkers {
-                    replicas: &mut self.replicas,
-                    max_replicas: &mut self.max_replicas,
-                    created_topics: &mut self.created_topics,
-                    last_good_revision: &mut self.last_good_revision,
+                    replicas: &mut $this.replicas,
+                    max_replicas: &mut $this.max_replicas,
+                    created_topics: &mut $this.created_topics,
+                    last_good_revision: &mut $this.last_good_revision,
+                    computation: $computation,
                 }
             }
         }
     )*};
 }
-worker_statuses!(naru_api::ScrapeJobStatus, naru_api::FilteredSumStatus);
+worker_statuses!(
+    naru_api::ScrapeJobStatus: |this| None,
+    naru_api::FilteredSumStatus: |this| Some(&mut this.computation)
+);

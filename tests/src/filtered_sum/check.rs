@@ -49,6 +49,11 @@ impl Fact {
         }
     }
 
+    /// Of a record of the input, by its key.
+    fn of(record: &Consumed) -> Self {
+        Self::from_key(std::str::from_utf8(record.key.as_deref().unwrap()).unwrap())
+    }
+
     fn from_key(key: &str) -> Self {
         match key.split(' ').collect::<Vec<_>>()[..] {
             ["sum", value, group] => Self::Sum {
@@ -87,7 +92,7 @@ impl Figures {
         }
     }
 
-    fn plus(self, other: Self) -> Self {
+    pub fn plus(self, other: Self) -> Self {
         Self {
             count: self.count + other.count,
             dropped: self.dropped + other.dropped,
@@ -109,30 +114,39 @@ pub struct Truth {
     pub ends: BTreeMap<i32, i64>,
     /// Where records stand that cannot be summed.
     pub dead: BTreeSet<(i32, i64)>,
-    groups: BTreeSet<String>,
+    pub groups: BTreeSet<String>,
 }
 
 impl Truth {
     /// `input` are the committed records of the input topic, ordered within each partition.
     pub fn of(input: &[Consumed], has_groups: bool) -> Self {
+        Self::by(input, has_groups, |_, fact| fact)
+    }
+
+    /// The same by rules that make something else of a record than its key says.
+    pub fn by(input: &[Consumed], has_groups: bool, rules: impl Fn(&Consumed, Fact) -> Fact) -> Self {
         let mut truth = Self {
             has_groups,
             ..Self::default()
         };
-        input.iter().for_each(|record| {
-            truth.add(record);
-        });
+        for record in input {
+            truth.put(record, &rules(record, Fact::of(record)));
+        }
         truth
     }
 
     /// Takes in the next record of a partition, and says what it is to the sum.
     pub fn add(&mut self, record: &Consumed) -> Fact {
-        let key = String::from_utf8(record.key.clone().unwrap()).unwrap();
-        let fact = Fact::from_key(&key);
-        self.extend(record.partition, None, record.offset, &fact);
-        match &fact {
+        let fact = Fact::of(record);
+        self.put(record, &fact);
+        fact
+    }
+
+    fn put(&mut self, record: &Consumed, fact: &Fact) {
+        self.extend(record.partition, None, record.offset, fact);
+        match fact {
             Fact::Sum { group, .. } | Fact::Null { group } if self.has_groups => {
-                self.extend(record.partition, Some(group.clone()), record.offset, &fact);
+                self.extend(record.partition, Some(group.clone()), record.offset, fact);
                 self.groups.insert(group.clone());
             }
             Fact::Dead => {
@@ -141,7 +155,6 @@ impl Truth {
             _ => {}
         }
         self.ends.insert(record.partition, record.offset + 1);
-        fact
     }
 
     /// Whether all that `row` is about is known.

@@ -98,7 +98,11 @@ impl Feed {
 
     /// One committed item.
     pub fn price(&mut self, partition: i32, price: i64) {
-        let region = REGIONS[0];
+        self.price_in(REGIONS[0], partition, price);
+    }
+
+    /// One committed item of a region.
+    pub fn price_in(&mut self, region: &str, partition: i32, price: i64) {
         let value = self.encode(ITEM, &nullable(price), region);
         self.one(partition, &judge(price, region), &value).unwrap();
     }

@@ -88,6 +88,7 @@ impl World {
         self.kafka
             .read_committed(OUTPUT)
             .iter()
+            .filter(|record| record.value.is_some())
             .map(|record| Row::read(&schema, record))
             .collect()
     }
@@ -164,7 +165,7 @@ impl World {
     }
 
     /// Every record that cannot be summed is there once, as it was, and says why.
-    fn check_dead_letters(&self, truth: &Truth) {
+    pub fn check_dead_letters(&self, truth: &Truth) {
         let mut letters = Vec::new();
         topic::read_to_end(&self.kafka.contract(), DEAD, Duration::from_secs(30), |message| {
             let header = |name: &str| {

@@ -30,4 +30,25 @@ pub struct FilteredSumWorker {
     pub dead_letter_topic: String,
     /// Time between two transactions while there is something to commit, ms.
     pub commit_interval_ms: u64,
+    /// Which computation of the group's sum this is: another filter, field or list of fields to group by has a larger
+    /// number than all before it, also if it is one that there was before.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub computation: i64,
+    /// What becomes of the totals of an earlier computation. None: they are left alone, and nothing is summed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reset: Option<Reset>,
+}
+
+/// What becomes of totals of the same group that were summed by other rules.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Reset {
+    /// The input is summed anew from its start; they stay until that has caught up with them, and are then replaced.
+    FromEarliest,
+    /// They are gone on with: records behind them are added by the rules of now.
+    Continue,
+}
+
+fn is_first(computation: &i64) -> bool {
+    *computation == 0
 }

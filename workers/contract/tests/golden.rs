@@ -1,6 +1,6 @@
 //! Documents of an older operator stay readable, with the meaning that they had.
 
-use naru_contract::{FilteredSumWorker, ScrapeWorker, Start};
+use naru_contract::{FilteredSumWorker, Reset, ScrapeWorker, Start};
 
 #[test]
 fn the_first_scrape_document_stays_readable() {
@@ -17,6 +17,21 @@ fn the_first_filtered_sum_document_stays_readable() {
     assert_eq!(document.filter.as_deref(), Some("price <= 1000000"));
     assert!(document.group_by.is_empty());
     assert_eq!(document.commit_interval_ms, 100);
+    assert_eq!((document.computation, document.reset), (0, None));
+}
+
+#[test]
+fn a_filtered_sum_document_says_which_computation_it_is_and_what_becomes_of_earlier_ones() {
+    let document: FilteredSumWorker =
+        serde_json::from_str(include_str!("golden/filtered-sum-reset.json")).unwrap();
+    assert_eq!(
+        (document.computation, document.reset),
+        (1_790_000_000_000_003, Some(Reset::FromEarliest))
+    );
+    let again = serde_json::to_value(&document).unwrap();
+    let golden: serde_json::Value =
+        serde_json::from_str(include_str!("golden/filtered-sum-reset.json")).unwrap();
+    assert_eq!(again, golden);
 }
 
 #[test]

@@ -12,7 +12,7 @@ pub const HEADER: &str = "sum";
 /// sinks refuse. So it is a text to it.
 const VERSION: &str = "v1 ";
 
-/// Two sums with the same identity come to the same totals.
+/// Two sums with the same identity, but for the number of the computation, come to the same totals.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Identity {
@@ -21,6 +21,13 @@ pub struct Identity {
     filter: Option<String>,
     field: String,
     group_by: Vec<String>,
+    /// Which computation of the group's sum this is. Totals of the first versions do not say it, and are before all.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub computation: i64,
+}
+
+fn is_first(computation: &i64) -> bool {
+    *computation == 0
 }
 
 impl Identity {
@@ -31,7 +38,32 @@ impl Identity {
             filter: config.filter.clone(),
             field: config.field.clone(),
             group_by: config.group_by.clone(),
+            computation: config.computation,
         }
+    }
+
+    /// The same rules under another number.
+    pub fn numbered(&self, computation: i64) -> Self {
+        Self {
+            computation,
+            ..self.clone()
+        }
+    }
+
+    /// Whether both are of one resource: of the same group, which sums the same input.
+    pub fn is_of_the_resource_of(&self, other: &Self) -> bool {
+        (&self.group, &self.input_topic) == (&other.group, &other.input_topic)
+    }
+
+    /// Whether both sum the same by the same rules.
+    pub fn sums_as(&self, other: &Self) -> bool {
+        self.is_of_the_resource_of(other)
+            && (&self.filter, &self.field, &self.group_by) == (&other.filter, &other.field, &other.group_by)
+    }
+
+    /// Whether both have the same groups.
+    pub fn groups_as(&self, other: &Self) -> bool {
+        self.group_by == other.group_by
     }
 
     pub fn to_header(&self) -> Vec<u8> {
@@ -43,7 +75,7 @@ impl Identity {
         serde_json::from_slice(header.strip_prefix(VERSION.as_bytes())?).ok()
     }
 
-    /// What is found that is not as in `expected`, as a clause.
+    /// What is found that is not as in `expected`, as a clause; empty if both sum the same by the same rules.
     pub fn differences(&self, expected: &Self) -> String {
         let text = |filter: &Option<String>| format!("{:?}", filter.as_deref().unwrap_or_default());
         let parts = [
@@ -86,7 +118,21 @@ mod tests {
             filter: filter.map(str::to_owned),
             field: "price".to_owned(),
             group_by: Vec::new(),
+            computation: 0,
         }
+    }
+
+    #[test]
+    fn a_number_is_written_and_read_and_is_no_difference() {
+        let first = identity("a", None);
+        assert!(
+            !String::from_utf8(first.to_header())
+                .unwrap()
+                .contains("computation")
+        );
+        let second = first.numbered(7);
+        assert_eq!(Identity::parse(&second.to_header()).unwrap().computation, 7);
+        assert_eq!(second.differences(&first), "");
     }
 
     #[test]

@@ -19,9 +19,13 @@
 //! * **a record cannot be decoded, filtered or summed**: it goes to the dead letter topic, with the reason, in the
 //!   same transaction ([`dead_letter`]); a tombstone counts as dropped;
 //! * **the totals and the committed offset disagree**, the totals are of another sum ([`identity`]), records were deleted
-//!   unread, or a total is full: that partition is stopped, the others go on, the log and readiness say what to do.
+//!   unread, or a total is full: that partition is stopped, the others go on, the log and readiness say what to do;
+//! * **the totals are of an earlier computation** of this sum ([`computation`]) and the resource says what becomes of them:
+//!   they are gone on with, or the partition is summed anew beside them until it has caught up ([`catch_up`]).
 
 pub mod accumulator;
+pub mod catch_up;
+pub mod computation;
 pub mod dead_letter;
 pub mod decode;
 pub mod group;

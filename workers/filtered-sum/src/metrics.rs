@@ -16,6 +16,8 @@ pub struct Metrics {
     pub restore_seconds: Histogram,
     pub assigned_partitions: Gauge,
     pub stopped_partitions: Gauge,
+    pub catching_up_partitions: Gauge,
+    pub catching_up_offsets: Gauge,
 }
 
 impl Metrics {
@@ -49,6 +51,14 @@ impl Metrics {
             stopped_partitions: gauge(
                 "stopped_partitions",
                 "Owned partitions that cannot be summed; the log says why",
+            ),
+            catching_up_partitions: gauge(
+                "catching_up_partitions",
+                "Owned partitions that are summed anew, and whose totals are of earlier rules until that has caught up",
+            ),
+            catching_up_offsets: gauge(
+                "catching_up_offsets",
+                "Offsets that these partitions have yet to pass",
             ),
         }
     }

@@ -17,10 +17,11 @@ use rdkafka::{Message, Offset, TopicPartitionList};
 use snafu::{OptionExt, ResultExt, Snafu, ensure};
 use tracing::debug;
 
+use crate::computation::{Computation, Relation};
 use crate::identity::{self, Identity};
 use crate::overall::Overall;
 use crate::restore::Found;
-use crate::total::{Total, TotalError};
+use crate::total::{Removed, Scope, Total, TotalError};
 
 /// Bound on reading the totals of the partitions that were assigned, on the polling thread.
 const RESTORE: Duration = Duration::from_secs(40);
@@ -83,6 +84,10 @@ enum Read {
         total: Total,
         identity: Option<Box<Identity>>,
     },
+    Removed {
+        partition: i32,
+        removed: Removed,
+    },
     End {
         partition: i32,
     },
@@ -135,6 +140,11 @@ impl Output {
                     written,
                     identity.map(|identity| *identity),
                 ),
+                Read::Removed { partition, removed } => {
+                    if removed.partition == Some(partition) {
+                        found.entry(partition).or_default().removed(&removed.group);
+                    }
+                }
                 Read::End { partition } => {
                     unread.remove(&partition);
                 }
@@ -192,9 +202,11 @@ impl Reader {
             offset,
             reason,
         };
-        let value = message
-            .payload()
-            .ok_or_else(|| foreign("it is a tombstone".to_owned()))?;
+        let Some(value) = message.payload() else {
+            let removed = message.key().and_then(Removed::parse);
+            let removed = removed.ok_or_else(|| foreign("it is a tombstone of no group".to_owned()))?;
+            return Ok(Read::Removed { partition, removed });
+        };
         let (schema_id, datum) = wire::decode(value).map_err(|error| foreign(error.to_string()))?;
         let asked = self
             .output
@@ -230,9 +242,11 @@ fn header<'a>(message: &'a BorrowedMessage<'_>) -> Option<&'a [u8]> {
 /// Follows the whole output topic for the overall total.
 pub struct Tail {
     reader: Reader,
-    ours: Identity,
-    /// That totals of another sum were found, as a sentence. They are not added to ours.
-    other: Option<String>,
+    ours: Computation,
+    /// That another resource writes to the topic too, as a sentence.
+    foreign: Option<String>,
+    /// The same about partitions whose newest totals are of another computation of this sum, which they should not be.
+    barred: BTreeMap<i32, String>,
     overall: Overall,
     /// Partitions that were not read to their end yet.
     unread: BTreeSet<i32>,
@@ -246,7 +260,7 @@ impl Tail {
     /// Longest time that [`Self::follow`] takes in what is there, so that the input does not wait.
     const BURST: Duration = Duration::from_millis(200);
 
-    pub fn open(output: &Output, ours: &Identity) -> Result<Self, Error> {
+    pub fn open(output: &Output, ours: &Computation) -> Result<Self, Error> {
         let mut partition_count = 0;
         let reader = Reader::open(output, |count| {
             partition_count = count;
@@ -256,7 +270,8 @@ impl Tail {
             unread: reader.filled.clone(),
             reader,
             ours: ours.clone(),
-            other: None,
+            foreign: None,
+            barred: BTreeMap::new(),
             overall: Overall::default(),
             partition_count,
             looked: Instant::now(),
@@ -278,33 +293,65 @@ impl Tail {
         while started.elapsed() < Self::BURST {
             match self.reader.poll(Duration::ZERO)? {
                 Read::Total {
-                    identity: Some(found),
                     partition,
+                    total,
+                    identity,
                     ..
-                } if *found != self.ours => {
-                    let differences = found.differences(&self.ours);
-                    self.other = Some(format!(
-                        "partition {partition} of the output topic has totals of another sum, so that there is no overall \
-                         total: {differences}; give one of the two another output topic"
-                    ));
-                }
-                Read::Total { total, .. } => self.overall.observe(total),
+                } => self.observe(partition, total, identity.as_deref()),
+                Read::Removed { removed, .. } => self.overall.remove(removed),
                 Read::End { partition } => {
                     self.unread.remove(&partition);
                 }
                 Read::Nothing => break,
             }
         }
-        Ok((self.unread.is_empty() && self.other.is_none()).then_some(&self.overall))
+        Ok((self.unread.is_empty() && self.other().is_none()).then_some(&self.overall))
+    }
+
+    fn observe(&mut self, partition: i32, total: Total, identity: Option<&Identity>) {
+        let relation = identity.map(|found| self.ours.relation(found));
+        // The first versions did not say what sum the totals of a partition are of, and no version before this one did of
+        // the overall total. What restores a partition takes the former for ours where rules cannot have changed.
+        let is_of_partition = matches!(total.scope, Scope::Partition { .. });
+        let is_ours = match &relation {
+            Some(relation) => *relation == Relation::Same,
+            None => is_of_partition && self.ours.reset.is_none(),
+        };
+        let is_newest = is_of_partition && total.group.is_none();
+        if is_newest {
+            self.barred.remove(&partition);
+        }
+        if let Some(Relation::Other(other)) = relation {
+            let sentence = |advice| {
+                format!(
+                    "partition {partition} of the output topic has totals of another sum, so that there is no overall total: \
+                     {}; {advice}",
+                    other.differences
+                )
+            };
+            if other.is_foreign {
+                self.foreign = Some(sentence("give one of the two another output topic"));
+            } else if is_newest {
+                self.barred.insert(partition, sentence(other.advice));
+            }
+        }
+        self.overall.observe(total, is_ours);
     }
 
     /// What is wrong with the output topic, if another sum writes to it too.
     pub fn other(&self) -> Option<&str> {
-        self.other.as_deref()
+        let barred = || self.barred.values().next();
+        self.foreign.as_ref().or_else(barred).map(String::as_str)
     }
 
     /// An overall total has been written: it need not come back before the next one is written.
     pub fn written(&mut self, total: Total) {
-        self.overall.observe(total);
+        self.overall.observe(total, true);
+    }
+
+    /// The same of the overall total of a group that is gone.
+    pub fn removed(&mut self, group: String) {
+        let partition = None;
+        self.overall.remove(Removed { partition, group });
     }
 }

@@ -2,12 +2,13 @@
 //!
 //! Whoever owns input partition 0 reads the whole output topic, adds up what every partition's owner wrote, and
 //! writes the result beside its own totals. It adds whole states, not changes, so no partition is ever counted
-//! twice, however often it moves; and the vector of offsets says exactly which records a total covers.
+//! twice, however often it moves; and the vector of offsets says exactly which records a total covers. While partitions
+//! have totals of an earlier computation nothing is written, so that all that a total adds up is of one.
 
 use std::collections::BTreeMap;
 
 use crate::accumulator::{Accumulator, Overflow};
-use crate::total::{Offsets, Scope, Total};
+use crate::total::{Offsets, Removed, Scope, Total};
 
 /// What the output topic says.
 #[derive(Debug, Default)]
@@ -15,28 +16,42 @@ pub struct Overall {
     partitions: BTreeMap<i32, Subtotal>,
     written: BTreeMap<Option<String>, Accumulator>,
     written_offsets: Offsets,
+    /// Whether what was written is of our computation.
+    written_is_ours: bool,
+}
+
+/// What is to be written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// That of all groups last.
+    pub totals: Vec<Total>,
+    /// Groups whose totals in the output topic are of nothing any more.
+    pub removed: Vec<String>,
 }
 
 /// The newest totals of one partition.
 #[derive(Debug, Default)]
 struct Subtotal {
     next_offset: Option<i64>,
+    /// Whether they are of our computation.
+    is_ours: bool,
     /// By group; `None` is the whole partition.
     totals: BTreeMap<Option<String>, Accumulator>,
-    /// Groups whose transaction's last record has not been read yet.
-    pending: BTreeMap<String, Accumulator>,
+    /// Groups whose transaction's last record has not been read yet. `None`: they are gone.
+    pending: BTreeMap<String, Option<Accumulator>>,
 }
 
 impl Overall {
-    /// Takes in a record of the output topic. Records of one output partition must come in their order.
-    pub fn observe(&mut self, total: Total) {
+    /// Takes in a record of the output topic. Records of one output partition must come in their order. `is_ours` says
+    /// whether it is of our computation; of a group it does not matter.
+    pub fn observe(&mut self, total: Total, is_ours: bool) {
         match (total.scope, total.group) {
             (Scope::Partition { partition, .. }, Some(group)) => {
                 self.partitions
                     .entry(partition)
                     .or_default()
                     .pending
-                    .insert(group, total.accumulator);
+                    .insert(group, Some(total.accumulator));
             }
             (
                 Scope::Partition {
@@ -46,17 +61,21 @@ impl Overall {
                 None,
             ) => {
                 let subtotal = self.partitions.entry(partition).or_default();
-                let pending = std::mem::take(&mut subtotal.pending);
-                subtotal.totals.extend(
-                    pending
-                        .into_iter()
-                        .map(|(group, accumulator)| (Some(group), accumulator)),
-                );
+                for (group, accumulator) in std::mem::take(&mut subtotal.pending) {
+                    match accumulator {
+                        Some(accumulator) => subtotal.totals.insert(Some(group), accumulator),
+                        None => subtotal.totals.remove(&Some(group)),
+                    };
+                }
                 subtotal.totals.insert(None, total.accumulator);
                 subtotal.next_offset = Some(next_offset);
+                subtotal.is_ours = is_ours;
             }
             // What was written comes back later, when something newer may have been written already.
             (Scope::Overall { offsets }, group) if version(&offsets) >= version(&self.written_offsets) => {
+                if group.is_none() {
+                    self.written_is_ours = is_ours;
+                }
                 self.written.insert(group, total.accumulator);
                 self.written_offsets = offsets;
             }
@@ -64,11 +83,30 @@ impl Overall {
         }
     }
 
-    /// The overall totals that differ from those in the output topic, that of all groups last.
-    pub fn changes(&self) -> Result<Vec<Total>, Overflow> {
+    /// Takes in that there is no total of a group any more.
+    pub fn remove(&mut self, removed: Removed) {
+        match removed.partition {
+            Some(partition) => {
+                let subtotal = self.partitions.entry(partition).or_default();
+                subtotal.pending.insert(removed.group, None);
+            }
+            None => {
+                self.written.remove(&Some(removed.group));
+            }
+        }
+    }
+
+    /// The overall totals that differ from those in the output topic. None as long as a partition's are of an earlier
+    /// computation.
+    pub fn changes(&self) -> Result<Changes, Overflow> {
         let offsets = self.offsets();
-        if offsets == self.written_offsets {
-            return Ok(Vec::new());
+        let is_written = offsets == self.written_offsets && self.written_is_ours;
+        let mut known = self
+            .partitions
+            .values()
+            .filter(|subtotal| subtotal.next_offset.is_some());
+        if offsets.is_empty() || is_written || known.any(|subtotal| !subtotal.is_ours) {
+            return Ok(Changes::default());
         }
         let mut sums = BTreeMap::<&Option<String>, Accumulator>::new();
         for subtotal in self
@@ -89,10 +127,15 @@ impl Overall {
             accumulator,
         };
         let all = sums.remove_entry(&None);
+        let gone = self.written.keys().filter(|group| !sums.contains_key(group));
+        let removed = gone.flatten().cloned().collect();
         let groups = sums
             .into_iter()
             .filter(|(group, sum)| self.written.get(*group) != Some(sum));
-        Ok(groups.chain(all).map(total).collect())
+        Ok(Changes {
+            totals: groups.chain(all).map(total).collect(),
+            removed,
+        })
     }
 
     fn offsets(&self) -> Offsets {
@@ -126,19 +169,25 @@ mod tests {
     }
 
     fn sums(overall: &Overall) -> Vec<(String, i128)> {
-        overall
-            .changes()
-            .unwrap()
-            .iter()
-            .map(|total| (total.id(), total.accumulator.sum))
-            .collect()
+        let changes = overall.changes().unwrap();
+        let totals = changes.totals.iter();
+        totals.map(|total| (total.id(), total.accumulator.sum)).collect()
     }
 
     /// As the topic would bring them back after the commit.
     fn write(overall: &mut Overall) {
-        for total in overall.changes().unwrap() {
-            overall.observe(total);
+        let changes = overall.changes().unwrap();
+        for group in changes.removed {
+            let partition = None;
+            overall.remove(Removed { partition, group });
         }
+        for total in changes.totals {
+            overall.observe(total, true);
+        }
+    }
+
+    fn earlier(overall: &mut Overall, total: Total) {
+        overall.observe(total, false);
     }
 
     #[test]
@@ -149,9 +198,9 @@ mod tests {
             subtotal(1, 9, None, 7),
             subtotal(0, 4, None, 6),
         ] {
-            overall.observe(total);
+            overall.observe(total, true);
         }
-        let changes = overall.changes().unwrap();
+        let changes = overall.changes().unwrap().totals;
         assert_eq!(changes.len(), 1);
         assert_eq!(
             changes[0].scope,
@@ -173,7 +222,7 @@ mod tests {
             subtotal(0, 3, None, 5),
             subtotal(0, 5, None, 8),
         ] {
-            overall.observe(total);
+            overall.observe(total, true);
         }
         assert_eq!(sums(&overall), [("total".to_owned(), 8)]);
     }
@@ -181,24 +230,24 @@ mod tests {
     #[test]
     fn nothing_is_written_again() {
         let mut overall = Overall::default();
-        overall.observe(subtotal(0, 3, None, 5));
+        overall.observe(subtotal(0, 3, None, 5), true);
         write(&mut overall);
         assert_eq!(sums(&overall), []);
-        overall.observe(subtotal(0, 3, None, 5));
+        overall.observe(subtotal(0, 3, None, 5), true);
         assert_eq!(sums(&overall), []);
-        overall.observe(subtotal(1, 1, None, 0));
+        overall.observe(subtotal(1, 1, None, 0), true);
         assert_eq!(sums(&overall), [("total".to_owned(), 5)]);
     }
 
     #[test]
     fn a_total_that_comes_back_late_is_not_taken_for_the_newest() {
         let mut overall = Overall::default();
-        overall.observe(subtotal(0, 3, None, 5));
-        let first = overall.changes().unwrap();
+        overall.observe(subtotal(0, 3, None, 5), true);
+        let first = overall.changes().unwrap().totals;
         write(&mut overall);
-        overall.observe(subtotal(0, 4, None, 6));
+        overall.observe(subtotal(0, 4, None, 6), true);
         write(&mut overall);
-        first.into_iter().for_each(|total| overall.observe(total));
+        first.into_iter().for_each(|total| overall.observe(total, true));
         assert_eq!(sums(&overall), []);
     }
 
@@ -212,7 +261,7 @@ mod tests {
             subtotal(1, 8, Some("a"), 10),
             subtotal(1, 8, None, 10),
         ] {
-            overall.observe(total);
+            overall.observe(total, true);
         }
         let named = |pairs: &[(&str, i128)]| {
             pairs
@@ -225,17 +274,58 @@ mod tests {
             named(&[("total/a", 11), ("total/b", 2), ("total", 13)])
         );
         write(&mut overall);
-        overall.observe(subtotal(1, 9, Some("a"), 20));
+        overall.observe(subtotal(1, 9, Some("a"), 20), true);
         assert_eq!(sums(&overall), [], "the group's transaction is not complete");
-        overall.observe(subtotal(1, 9, None, 20));
+        overall.observe(subtotal(1, 9, None, 20), true);
         assert_eq!(sums(&overall), named(&[("total/a", 21), ("total", 23)]));
+    }
+
+    #[test]
+    fn the_overall_total_of_an_earlier_computation_stays_until_all_partitions_are_of_ours() {
+        let mut overall = Overall::default();
+        for (partition, sum) in [(0, 1), (1, 2)] {
+            earlier(&mut overall, subtotal(partition, 3, Some("old"), sum));
+            earlier(&mut overall, subtotal(partition, 3, None, sum));
+        }
+        for (offset, group, sum) in [(3, Some("old"), 3), (3, None, 3)] {
+            let offsets = Offsets::from([(0, offset), (1, offset)]);
+            let total = Total {
+                scope: Scope::Overall { offsets },
+                ..subtotal(0, 0, group, sum)
+            };
+            earlier(&mut overall, total);
+        }
+        assert_eq!(overall.changes(), Ok(Changes::default()));
+        let mut switch = |partition, sum| {
+            let group = "old".to_owned();
+            let partition_of = Some(partition);
+            overall.remove(Removed {
+                partition: partition_of,
+                group,
+            });
+            overall.observe(subtotal(partition, 3, Some("new"), sum), true);
+            overall.observe(subtotal(partition, 3, None, sum), true);
+            overall.changes().unwrap()
+        };
+        assert_eq!(switch(1, 20), Changes::default(), "partition 0 is behind");
+        // The offsets are those of the total before, and the rules are not.
+        let changes = switch(0, 10);
+        assert_eq!(changes.removed, ["old"]);
+        let totals = changes
+            .totals
+            .iter()
+            .map(|total| (total.id(), total.accumulator.sum));
+        let expected = [("total/new".to_owned(), 30), ("total".to_owned(), 30)];
+        assert_eq!(totals.collect::<Vec<_>>(), expected);
+        write(&mut overall);
+        assert_eq!(overall.changes(), Ok(Changes::default()));
     }
 
     #[test]
     fn a_total_out_of_range_is_an_error() {
         let mut overall = Overall::default();
-        overall.observe(subtotal(0, 1, None, crate::accumulator::MAX_SUM));
-        overall.observe(subtotal(1, 1, None, 1));
+        overall.observe(subtotal(0, 1, None, crate::accumulator::MAX_SUM), true);
+        overall.observe(subtotal(1, 1, None, 1), true);
         assert_eq!(overall.changes(), Err(Overflow));
     }
 }

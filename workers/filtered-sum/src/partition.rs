@@ -1,6 +1,6 @@
 //! The totals of one input partition: a function of the records before an offset.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use snafu::{ResultExt, Snafu};
@@ -42,6 +42,10 @@ pub struct PartitionTotals {
     offset_is_missing: bool,
     /// Names of those that changed.
     changed_groups: Vec<Arc<str>>,
+    /// Number of the computation that these are of.
+    computation: i64,
+    /// Groups of the totals before these, which go with the next commit if they are not among these.
+    retired: BTreeSet<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,6 +94,21 @@ impl PartitionTotals {
             changed: false,
             offset_is_missing: false,
             changed_groups: Vec::new(),
+            computation: 0,
+            retired: BTreeSet::new(),
+        }
+    }
+
+    /// The same, as those of the computation with this number.
+    pub fn numbered(self, computation: i64) -> Self {
+        Self { computation, ..self }
+    }
+
+    /// The same, in the place of totals with these groups.
+    pub fn retiring(self, groups: BTreeSet<String>) -> Self {
+        Self {
+            retired: groups,
+            ..self
         }
     }
 
@@ -101,7 +120,7 @@ impl PartitionTotals {
         }
     }
 
-    /// The same, of which the output topic does not say what sum they are of: it will with the next commit.
+    /// The same, of which the output topic does not say that they are of this computation: it will with the next commit.
     pub fn without_identity(self) -> Self {
         Self {
             changed: true,
@@ -112,6 +131,17 @@ impl PartitionTotals {
     /// First offset that is not covered: what is to be committed.
     pub fn next_offset(&self) -> i64 {
         self.next_offset
+    }
+
+    /// Number of the computation that these are of.
+    pub fn computation(&self) -> i64 {
+        self.computation
+    }
+
+    /// Groups whose totals in the output topic are of nothing any more.
+    pub fn retired(&self) -> impl Iterator<Item = &str> {
+        let groups = self.retired.iter().map(String::as_str);
+        groups.filter(|group| !self.groups.contains_key(*group))
     }
 
     /// Whether there is something to commit.
@@ -186,6 +216,7 @@ impl PartitionTotals {
     pub fn committed(&mut self) {
         self.changed = false;
         self.offset_is_missing = false;
+        self.retired.clear();
         for name in self.changed_groups.drain(..) {
             if let Some(group) = self.groups.get_mut(&name) {
                 group.changed = false;

@@ -2,14 +2,18 @@
 //!
 //! Both were written in one transaction, so they agree, or something outside naru has changed one of them: then
 //! the partition is not read, because no sum of it would be right. Offsets expire when a group has been without
-//! members for long; the totals say as well where to go on.
+//! members for long; the totals say as well where to go on. Totals of an earlier computation are gone on with or
+//! replaced, if the resource says so.
 
 use std::collections::BTreeMap;
 
+use naru_contract::Reset;
 use naru_worker_core::kafka::consumer::Assigned;
 use snafu::{Snafu, ensure};
 
 use crate::accumulator::Accumulator;
+use crate::catch_up::Superseded;
+use crate::computation::{Computation, Relation};
 use crate::identity::Identity;
 use crate::partition::PartitionTotals;
 use crate::total::{Scope, Total};
@@ -18,10 +22,18 @@ use crate::total::{Scope, Total};
 #[derive(Clone, Debug, PartialEq, Eq, Snafu)]
 pub enum Mismatch {
     #[snafu(display(
-        "the totals of input partition {partition} in the output topic are of another sum: {differences}; use another \
-         output topic for this one, or delete the output topic and the group's offsets to start anew"
+        "the totals of input partition {partition} in the output topic are of another sum: {differences}; {advice}"
     ))]
-    OtherSum { partition: i32, differences: String },
+    OtherSum {
+        partition: i32,
+        differences: String,
+        advice: &'static str,
+    },
+    #[snafu(display(
+        "the totals of input partition {partition} in the output topic do not say by what rules they were summed, and with \
+         reset these may be others than now: use another output topic, or delete it and the group's offsets to start anew"
+    ))]
+    UnknownRules { partition: i32 },
     #[snafu(display(
         "the output topic has totals of input partition {partition} up to offset {next_offset} that do not say what sum \
          they are of, and the consumer group has committed no offset: delete the output topic to start anew, or set the \
@@ -75,6 +87,15 @@ pub struct Found {
     groups: BTreeMap<String, Accumulator>,
 }
 
+/// With what a partition goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Restored {
+    /// With these totals.
+    Totals(PartitionTotals),
+    /// With none, from the start of its log, beside these totals of an earlier computation.
+    Anew(Superseded),
+}
+
 /// What is to be known of an input partition that has totals and no committed offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Log {
@@ -100,6 +121,11 @@ impl Found {
         }
     }
 
+    /// The total of this group of the partition's is gone.
+    pub fn removed(&mut self, group: &str) {
+        self.groups.remove(group);
+    }
+
     /// Whether totals that are committed are not there, or not yet: the offsets and the totals of a transaction
     /// become visible one after the other.
     pub fn is_behind(&self, assigned: &Assigned) -> bool {
@@ -113,25 +139,33 @@ impl Found {
         (self.all.is_some() && committed(assigned).is_none()).then_some(self.written)
     }
 
-    /// The totals with which `assigned` is continued by the sum `ours`. `log` is needed where [`Self::outlived`] says so.
+    /// With what `assigned` is continued by the computation `ours`. `log` is needed where [`Self::outlived`] says so.
     pub fn check(
         self,
         assigned: &Assigned,
-        ours: &Identity,
+        ours: &Computation,
         log: Option<Log>,
         has_groups: bool,
-    ) -> Result<PartitionTotals, Mismatch> {
+    ) -> Result<Restored, Mismatch> {
         let partition = assigned.partition;
+        let relation = self
+            .identity
+            .as_ref()
+            .map_or(Relation::Same, |found| ours.relation(found));
+        let number = ours.identity.computation;
+        // Totals that bear a later number by the same rules keep it: it bars those that linger from in between.
+        let found_number = self.identity.as_ref().map_or(0, |found| found.computation);
         let is_named = match (&self.identity, self.all) {
-            (Some(identity), _) => {
-                ensure!(
-                    identity == ours,
-                    OtherSumSnafu {
+            (Some(_), _) => {
+                if let Relation::Other(other) = relation {
+                    return OtherSumSnafu {
                         partition,
-                        differences: identity.differences(ours)
+                        differences: other.differences,
+                        advice: other.advice,
                     }
-                );
-                true
+                    .fail();
+                }
+                relation == Relation::Same && found_number >= number
             }
             (None, Some((next_offset, _))) if committed(assigned).is_none() => {
                 return UnknownSumSnafu {
@@ -140,10 +174,17 @@ impl Found {
                 }
                 .fail();
             }
-            (None, _) => false,
+            (None, Some(_)) => {
+                ensure!(ours.reset.is_none(), UnknownRulesSnafu { partition });
+                false
+            }
+            (None, None) => false,
         };
         let (next_offset, all) = match (committed(assigned), self.all) {
-            (None, None) => return Ok(PartitionTotals::fresh(partition, assigned.position)),
+            (None, None) => {
+                let fresh = PartitionTotals::fresh(partition, assigned.position);
+                return Ok(Restored::Totals(fresh.numbered(number)));
+            }
             (None, Some((next_offset, all))) => {
                 // All that the totals cover is older than they are.
                 let fits = |log: Log| {
@@ -169,6 +210,12 @@ impl Found {
             }
             (Some(_), Some(found)) => found,
         };
+        if relation == Relation::Earlier(Reset::FromEarliest) {
+            return Ok(Restored::Anew(Superseded {
+                next_offset,
+                groups: self.groups.into_keys().collect(),
+            }));
+        }
         let start = assigned.position;
         let deleted = match committed(assigned) {
             Some(_) => assigned.deleted > 0,
@@ -191,12 +238,16 @@ impl Found {
             _ => self.groups.is_empty() && !has_groups,
         };
         ensure!(adds_up, GroupsSnafu { partition });
-        let totals = PartitionTotals::restored(partition, next_offset, all, self.groups);
-        Ok(match committed(assigned) {
-            Some(_) if is_named => totals,
-            Some(_) => totals.without_identity(),
+        let totals = PartitionTotals::restored(partition, next_offset, all, self.groups)
+            .numbered(number.max(found_number));
+        let totals = match is_named {
+            true => totals,
+            false => totals.without_identity(),
+        };
+        Ok(Restored::Totals(match committed(assigned) {
+            Some(_) => totals,
             None => totals.without_offset(),
-        })
+        }))
     }
 }
 

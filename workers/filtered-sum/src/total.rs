@@ -1,7 +1,7 @@
 //! The records of the output topic.
 //!
 //! Every record is the state of one total after a transaction; the newest record of an id is the total, so the
-//! topic is compacted and a sink upserts. The fields are plain columns: no arrays, no maps.
+//! topic is compacted and a sink upserts. One without a value says that there is no total of that group any more. The fields are plain columns: no arrays, no maps.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -43,6 +43,44 @@ pub enum Scope {
     Overall { offsets: Offsets },
 }
 
+impl Scope {
+    /// `partition-0`, `partition-0/GROUP`, `total` or `total/GROUP`.
+    pub fn id(&self, group: Option<&str>) -> String {
+        let mut id = match self {
+            Self::Partition { partition, .. } => format!("partition-{partition}"),
+            Self::Overall { .. } => "total".to_owned(),
+        };
+        if let Some(group) = group {
+            id.push('/');
+            id.push_str(group);
+        }
+        id
+    }
+}
+
+/// The total of a group that is gone: of this partition, or of all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Removed {
+    pub partition: Option<i32>,
+    pub group: String,
+}
+
+impl Removed {
+    /// What a record without a value says, by its key. `None` if no total of a group has such a key: others never go.
+    pub fn parse(id: &[u8]) -> Option<Self> {
+        let (scope, group) = std::str::from_utf8(id).ok()?.split_once('/')?;
+        let partition = match scope.strip_prefix("partition-") {
+            Some(partition) => Some(partition.parse().ok()?),
+            None if scope == "total" => None,
+            None => return None,
+        };
+        Some(Self {
+            partition,
+            group: group.to_owned(),
+        })
+    }
+}
+
 /// One total: of all records of its scope, or of one group of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Total {
@@ -54,17 +92,9 @@ pub struct Total {
 }
 
 impl Total {
-    /// The record's key: `partition-0`, `partition-0/GROUP`, `total` or `total/GROUP`.
+    /// The record's key.
     pub fn id(&self) -> String {
-        let mut id = match &self.scope {
-            Scope::Partition { partition, .. } => format!("partition-{partition}"),
-            Scope::Overall { .. } => "total".to_owned(),
-        };
-        if let Some(group) = &self.group {
-            id.push('/');
-            id.push_str(group);
-        }
-        id
+        self.scope.id(self.group.as_deref())
     }
 
     /// The record's value: framed Avro.
@@ -287,6 +317,25 @@ mod tests {
             unreachable!()
         };
         assert_eq!(format_offsets(&offsets), "0:123,1:456");
+    }
+
+    #[test]
+    fn the_total_of_a_group_may_go_and_no_other() {
+        let removed = |partition, group: &str| {
+            let group = group.to_owned();
+            Some(Removed { partition, group })
+        };
+        for (id, expected) in [
+            ("partition-3/Seoul|a/b", removed(Some(3), "Seoul|a/b")),
+            ("total/", removed(None, "")),
+            ("partition-3", None),
+            ("total", None),
+            ("partition-x/a", None),
+            ("others/a", None),
+        ] {
+            assert_eq!(Removed::parse(id.as_bytes()), expected, "{id}");
+        }
+        assert_eq!(Removed::parse(&[b't', 0xff]), None);
     }
 
     #[test]

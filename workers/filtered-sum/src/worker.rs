@@ -1,5 +1,6 @@
 //! The thread of a filtered-sum worker: what it does with each event of its consumer group.
 
+mod catching_up;
 mod commit;
 mod error;
 mod idle;
@@ -22,13 +23,14 @@ pub use self::error::Error;
 use self::error::StoppingSnafu;
 use self::idle::IdlePartitions;
 use self::schemas::Schemas;
+use crate::catch_up::CatchUp;
+use crate::computation::Computation;
 use crate::dead_letter::{DeadLetter, DeadLetters};
-use crate::identity::Identity;
 use crate::judge::Judge;
 use crate::metrics::Metrics;
 use crate::output::{Output, Tail};
 use crate::partition::{Outcome, PartitionTotals};
-use crate::restore::Log;
+use crate::restore::{Log, Restored};
 use crate::rules::Rules;
 use crate::total::SCHEMA;
 
@@ -56,7 +58,7 @@ struct Worker<'a> {
     config: &'a FilteredSumWorker,
     context: &'a Context,
     rules: &'a Rules,
-    identity: Identity,
+    computation: Computation,
     metrics: &'a Metrics,
     output: Output,
     schema_id: u32,
@@ -71,13 +73,44 @@ struct Worker<'a> {
     next_commit: Instant,
     aborted_since: Option<Instant>,
     backoff: Backoff,
+    /// When it was last told how far partitions that catch up are.
+    told: Instant,
 }
 
 /// An input partition that is ours.
 enum Partition {
     Active(PartitionTotals),
+    /// Its totals in the output topic are of an earlier computation as long as it is summed anew.
+    CatchingUp(Box<CatchUp>),
     /// No sum of it would be right, for this reason.
     Stopped(String),
+}
+
+impl Partition {
+    /// What records are added to.
+    fn totals(&self) -> Option<&PartitionTotals> {
+        match self {
+            Self::Active(totals) => Some(totals),
+            Self::CatchingUp(anew) => Some(anew.totals()),
+            Self::Stopped(_) => None,
+        }
+    }
+
+    fn totals_mut(&mut self) -> Option<&mut PartitionTotals> {
+        match self {
+            Self::Active(totals) => Some(totals),
+            Self::CatchingUp(anew) => Some(anew.totals_mut()),
+            Self::Stopped(_) => None,
+        }
+    }
+
+    /// First offset whose record becomes a dead letter if it cannot be summed: one before has been looked at.
+    fn first_letter(&self) -> i64 {
+        match self {
+            Self::CatchingUp(anew) => anew.until(),
+            Self::Active(_) | Self::Stopped(_) => 0,
+        }
+    }
 }
 
 /// What has to be done before the next message of a partition.
@@ -122,7 +155,7 @@ impl<'a> Worker<'a> {
             config,
             context,
             rules,
-            identity: Identity::of(config),
+            computation: Computation::of(config),
             metrics,
             output,
             schema_id,
@@ -134,6 +167,7 @@ impl<'a> Worker<'a> {
             tail: None,
             next_commit: Instant::now(),
             aborted_since: None,
+            told: Instant::now(),
             backoff: Backoff::new(Duration::from_millis(50), Duration::from_secs(2)),
         };
         worker.report();
@@ -160,6 +194,7 @@ impl<'a> Worker<'a> {
             if began >= self.next_commit {
                 self.skip_markers(consumer)?;
                 self.commit(consumer)?;
+                self.tell_progress();
                 // Transactions begin at the interval, unless they take so long that little time was left for records.
                 self.next_commit = (began + interval).max(Instant::now() + interval / 2);
             }
@@ -189,8 +224,9 @@ impl<'a> Worker<'a> {
                 Some(written) => Some(log(consumer, one.partition, written)?),
                 None => None,
             };
-            match found.check(one, &self.identity, log, self.rules.has_groups()) {
-                Ok(totals) => {
+            match found.check(one, &self.computation, log, self.rules.has_groups()) {
+                Ok(Restored::Anew(superseded)) => self.sum_anew(consumer, one.partition, superseded)?,
+                Ok(Restored::Totals(totals)) => {
                     if log.is_some() {
                         let (partition, next_offset) = (one.partition, totals.next_offset());
                         info!(
@@ -208,7 +244,7 @@ impl<'a> Worker<'a> {
         }
         self.owned.get_or_insert_default();
         if assigned.iter().any(|one| one.partition == 0) {
-            self.tail = Some(Tail::open(&self.output, &self.identity)?);
+            self.tail = Some(Tail::open(&self.output, &self.computation)?);
         }
         if !assigned.is_empty() {
             self.metrics
@@ -275,10 +311,9 @@ impl<'a> Worker<'a> {
         if self.schemas.is_awaited_by(partition) {
             return None;
         }
-        let Some(Partition::Active(totals)) = self.owned.as_mut().and_then(|owned| owned.get_mut(&partition))
-        else {
-            return None;
-        };
+        let state = self.owned.as_mut().and_then(|owned| owned.get_mut(&partition))?;
+        let first_letter = state.first_letter();
+        let totals = state.totals_mut()?;
         let (mut records, mut dropped) = (0, 0);
         let interruption = messages.find_map(|message| {
             let unknown = |value| self.schemas.judge.decoder.unknown(value);
@@ -308,6 +343,9 @@ impl<'a> Worker<'a> {
             let reason = reason?;
             debug!(partition, offset, %reason, "a dead letter");
             self.metrics.dead_letters.inc();
+            if offset < first_letter {
+                return None;
+            }
             let owned = |bytes: Option<&[u8]>| bytes.map(<[u8]>::to_vec);
             let (key, value) = (owned(message.key), owned(message.value));
             self.dead_letters.push(DeadLetter {
@@ -321,6 +359,7 @@ impl<'a> Worker<'a> {
         });
         self.metrics.records.inc_by(records);
         self.metrics.dropped.inc_by(dropped);
+        self.caught_up(partition);
         interruption
     }
 
@@ -330,9 +369,8 @@ impl<'a> Worker<'a> {
             return Ok(());
         };
         for partition in partitions {
-            if let Some(Partition::Active(totals)) =
-                self.owned.as_ref().and_then(|owned| owned.get(&partition))
-            {
+            let state = self.owned.as_ref().and_then(|owned| owned.get(&partition));
+            if let Some(totals) = state.and_then(Partition::totals) {
                 consumer.seek(partition, totals.next_offset())?;
                 consumer.resume(partition)?;
             }
@@ -361,6 +399,7 @@ impl<'a> Worker<'a> {
         self.metrics
             .stopped_partitions
             .set(count(|partition| matches!(partition, Partition::Stopped(_))));
+        self.measure_catching_up();
         let Some(owned) = &self.owned else {
             return self
                 .context
@@ -369,7 +408,7 @@ impl<'a> Worker<'a> {
         };
         let stopped = owned.values().filter_map(|partition| match partition {
             Partition::Stopped(reason) => Some(format!("somebody to help: {reason}")),
-            Partition::Active(_) => None,
+            Partition::Active(_) | Partition::CatchingUp(_) => None,
         });
         let other = self.tail.as_ref().and_then(Tail::other);
         match stopped
@@ -378,7 +417,7 @@ impl<'a> Worker<'a> {
             .collect::<Vec<_>>()
             .as_slice()
         {
-            [] => self.context.health.ready(),
+            [] => self.context.health.ready_but(self.progress().join("; ")),
             reasons => self.context.health.waiting_for(reasons.join("; ")),
         }
     }

@@ -142,6 +142,8 @@ reasons! {
     SECRET_ROTATED = "SecretRotated";
     /// Failed tasks of a connector were restarted.
     TASKS_RESTARTED = "TasksRestarted";
+    /// The rules of a sum have changed, and its `reset` says what becomes of the totals.
+    RULES_CHANGED = "RulesChanged";
 }
 
 #[cfg(test)]

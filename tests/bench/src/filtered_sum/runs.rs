@@ -70,6 +70,8 @@ impl Place {
             output_topic: output,
             dead_letter_topic: dead,
             commit_interval_ms: 100,
+            computation: 0,
+            reset: None,
         }
     }
 

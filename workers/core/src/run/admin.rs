@@ -37,7 +37,10 @@ async fn livez(State(context): State<Context>) -> Response {
 
 async fn readyz(State(context): State<Context>) -> Response {
     match context.health.what_is_missing() {
-        None => "ok\n".into_response(),
+        None => match context.health.but() {
+            None => "ok\n".into_response(),
+            Some(but) => format!("ok, but {but}\n").into_response(),
+        },
         Some(missing) => (
             StatusCode::SERVICE_UNAVAILABLE,
             format!("waiting for: {missing}\n"),

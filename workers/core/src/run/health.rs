@@ -16,6 +16,8 @@ pub struct Health {
 struct State {
     last_beat: Instant,
     waiting_for: Option<String>,
+    /// What is not yet as it will be, although it works; empty if nothing.
+    but: String,
 }
 
 impl Default for Health {
@@ -25,6 +27,7 @@ impl Default for Health {
             state: Arc::new(Mutex::new(State {
                 last_beat: Instant::now(),
                 waiting_for,
+                but: String::new(),
             })),
         }
     }
@@ -38,7 +41,16 @@ impl Health {
 
     /// The worker works; being without partitions because others have them all counts as work.
     pub fn ready(&self) {
-        self.with(|state| state.waiting_for = None);
+        self.ready_but("");
+    }
+
+    /// The worker works, and something is not yet as it will be: `what` is a clause, or empty if all is.
+    pub fn ready_but(&self, what: impl Into<String>) {
+        let what = what.into();
+        self.with(|state| {
+            state.waiting_for = None;
+            state.but = what;
+        });
     }
 
     /// The worker cannot work until `what`: a clause such as "a partition is assigned".
@@ -54,6 +66,11 @@ impl Health {
 
     pub(super) fn what_is_missing(&self) -> Option<String> {
         self.with(|state| state.waiting_for.clone())
+    }
+
+    /// See [`Self::ready_but`].
+    pub(super) fn but(&self) -> Option<String> {
+        self.with(|state| Some(state.but.clone()).filter(|but| !but.is_empty()))
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
@@ -85,5 +102,17 @@ mod tests {
         assert_eq!(health.what_is_missing(), None);
         health.waiting_for("the registry answers");
         assert_eq!(health.what_is_missing().as_deref(), Some("the registry answers"));
+    }
+
+    #[test]
+    fn a_worker_that_is_ready_may_say_what_is_not_yet_as_it_will_be() {
+        let health = Health::default();
+        health.ready_but("half is done");
+        assert_eq!(
+            (health.what_is_missing(), health.but().as_deref()),
+            (None, Some("half is done"))
+        );
+        health.ready();
+        assert_eq!((health.what_is_missing(), health.but()), (None, None));
     }
 }

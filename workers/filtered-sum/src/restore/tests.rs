@@ -37,9 +37,31 @@ fn ours() -> Identity {
     identity("ours", "price <= 5")
 }
 
+/// Computation 3 of the sum.
+fn sum(reset: Option<Reset>) -> Computation {
+    let identity = ours().numbered(3);
+    Computation { identity, reset }
+}
+
+fn totals(restored: Restored) -> PartitionTotals {
+    match restored {
+        Restored::Totals(totals) => totals,
+        Restored::Anew(superseded) => panic!("{superseded:?}"),
+    }
+}
+
+/// Totals that computation 2, of the same resource and with another filter, has written.
+fn earlier(all: impl IntoIterator<Item = Total>) -> Found {
+    let earlier = identity("ours", "price <= 4").numbered(2);
+    all.into_iter().fold(Found::default(), |mut found, total| {
+        found.observe(total, 1_000, Some(earlier.clone()));
+        found
+    })
+}
+
 fn found(totals: impl IntoIterator<Item = Total>) -> Found {
     totals.into_iter().fold(Found::default(), |mut found, total| {
-        found.observe(total, 1_000, Some(ours()));
+        found.observe(total, 1_000, Some(ours().numbered(3)));
         found
     })
 }
@@ -47,8 +69,8 @@ fn found(totals: impl IntoIterator<Item = Total>) -> Found {
 #[test]
 fn what_nobody_has_read_begins_at_the_start_of_the_log_with_zero() {
     assert_eq!(
-        Found::default().check(&assigned(None), &ours(), None, false),
-        Ok(PartitionTotals::fresh(1, 7))
+        Found::default().check(&assigned(None), &sum(None), None, false),
+        Ok(Restored::Totals(PartitionTotals::fresh(1, 7).numbered(3)))
     );
 }
 
@@ -61,7 +83,8 @@ fn the_newest_totals_are_continued_at_their_offset() {
         ..written(0, None, 99)
     };
     let found = found([written(10, None, 5), written(12, None, 6), overall]);
-    let mut restored = found.check(&assigned(Some(12)), &ours(), None, false).unwrap();
+    let restored = found.check(&assigned(Some(12)), &sum(None), None, false);
+    let mut restored = totals(restored.unwrap());
     assert_eq!((restored.next_offset(), restored.is_changed()), (12, false));
     restored
         .apply(
@@ -77,7 +100,7 @@ fn the_newest_totals_are_continued_at_their_offset() {
 
 #[test]
 fn groups_are_restored_with_their_partition() {
-    let totals = |sum| {
+    let of = |sum| {
         [
             written(9, Some("a"), 2),
             written(10, Some("b"), 3),
@@ -89,7 +112,7 @@ fn groups_are_restored_with_their_partition() {
         total
     };
     let restore =
-        |sum, has_groups| found(totals(sum).map(two)).check(&assigned(Some(10)), &ours(), None, has_groups);
+        |all, has_groups| found(of(all).map(two)).check(&assigned(Some(10)), &sum(None), None, has_groups);
     assert!(restore(5, true).is_ok());
     assert_eq!(restore(6, true), Err(Mismatch::Groups { partition: 1 }));
     assert_eq!(
@@ -99,14 +122,14 @@ fn groups_are_restored_with_their_partition() {
     );
     let ungrouped = found([written(10, None, 5)]);
     assert_eq!(
-        ungrouped.check(&assigned(Some(10)), &ours(), None, true),
+        ungrouped.check(&assigned(Some(10)), &sum(None), None, true),
         Err(Mismatch::Groups { partition: 1 })
     );
 }
 
 #[test]
 fn totals_and_offset_that_disagree_stop_the_partition() {
-    let totals = found([written(10, None, 5)]);
+    let known = found([written(10, None, 5)]);
     for (found, committed, expected) in [
         (
             &Found::default(),
@@ -117,7 +140,7 @@ fn totals_and_offset_that_disagree_stop_the_partition() {
             },
         ),
         (
-            &totals,
+            &known,
             Some(0),
             Mismatch::Differ {
                 partition: 1,
@@ -126,7 +149,7 @@ fn totals_and_offset_that_disagree_stop_the_partition() {
             },
         ),
         (
-            &totals,
+            &known,
             Some(11),
             Mismatch::Differ {
                 partition: 1,
@@ -136,7 +159,7 @@ fn totals_and_offset_that_disagree_stop_the_partition() {
         ),
     ] {
         assert_eq!(
-            found.clone().check(&assigned(committed), &ours(), None, false),
+            found.clone().check(&assigned(committed), &sum(None), None, false),
             Err(expected)
         );
     }
@@ -144,26 +167,26 @@ fn totals_and_offset_that_disagree_stop_the_partition() {
 
 #[test]
 fn totals_that_have_outlived_the_offset_are_continued_if_the_log_is_the_same() {
-    let totals = found([written(10, None, 5)]);
+    let known = found([written(10, None, 5)]);
     let expired = assigned(None);
-    assert_eq!(totals.outlived(&expired), Some(1_000));
-    assert_eq!(totals.outlived(&assigned(Some(10))), None);
+    assert_eq!(known.outlived(&expired), Some(1_000));
+    assert_eq!(known.outlived(&assigned(Some(10))), None);
     assert_eq!(Found::default().outlived(&expired), None);
     let check = |end, younger, start| {
         let expired = Assigned {
             position: start,
             ..expired.clone()
         };
-        totals
+        known
             .clone()
-            .check(&expired, &ours(), Some(Log { end, younger }), false)
+            .check(&expired, &sum(None), Some(Log { end, younger }), false)
     };
     for (name, end, younger, start) in [
         ("nothing has come since", 10, None, 0),
         ("something has come since", 15, Some(12), 0),
         ("retention has passed by", 15, Some(12), 10),
     ] {
-        let continued = check(end, younger, start).unwrap();
+        let continued = totals(check(end, younger, start).unwrap());
         assert_eq!(
             (
                 continued.next_offset(),
@@ -205,18 +228,18 @@ fn records_that_were_deleted_unread_stop_the_partition() {
         start: 15,
     };
     assert_eq!(
-        found([written(10, None, 5)]).check(&gone, &ours(), None, false),
+        found([written(10, None, 5)]).check(&gone, &sum(None), None, false),
         Err(expected)
     );
 }
 
 #[test]
 fn totals_that_may_still_become_visible_are_worth_waiting_for() {
-    let totals = found([written(10, None, 5)]);
-    assert!(totals.is_behind(&assigned(Some(11))));
+    let known = found([written(10, None, 5)]);
+    assert!(known.is_behind(&assigned(Some(11))));
     assert!(Found::default().is_behind(&assigned(Some(11))));
-    assert!(!totals.is_behind(&assigned(Some(10))));
-    assert!(!totals.is_behind(&assigned(Some(9))));
+    assert!(!known.is_behind(&assigned(Some(10))));
+    assert!(!known.is_behind(&assigned(Some(9))));
     assert!(!Found::default().is_behind(&assigned(None)));
 }
 
@@ -241,15 +264,11 @@ fn the_totals_of_another_sum_are_not_taken_over_whether_there_is_an_offset_or_no
         for committed in [None, Some(10)] {
             let mismatch = found
                 .clone()
-                .check(&assigned(committed), &ours(), log, false)
+                .check(&assigned(committed), &sum(None), log, false)
                 .unwrap_err();
-            let differences = differences.to_owned();
-            assert_eq!(
-                mismatch,
-                Mismatch::OtherSum {
-                    partition: 1,
-                    differences
-                }
+            assert!(
+                matches!(&mismatch, Mismatch::OtherSum { partition: 1, differences: found, .. } if found == differences),
+                "{mismatch}"
             );
         }
     }
@@ -264,16 +283,14 @@ fn totals_that_do_not_say_what_sum_they_are_of_are_continued_at_the_offset_only_
         younger: None,
     });
     assert_eq!(
-        found.clone().check(&assigned(None), &ours(), log, false),
+        found.clone().check(&assigned(None), &sum(None), log, false),
         Err(Mismatch::UnknownSum {
             partition: 1,
             next_offset: 10
         })
     );
-    let continued = found
-        .clone()
-        .check(&assigned(Some(10)), &ours(), None, false)
-        .unwrap();
+    let continued = found.clone().check(&assigned(Some(10)), &sum(None), None, false);
+    let continued = totals(continued.unwrap());
     assert_eq!(
         continued
             .changes()
@@ -281,7 +298,96 @@ fn totals_that_do_not_say_what_sum_they_are_of_are_continued_at_the_offset_only_
             .collect::<Vec<_>>(),
         [5]
     );
-    found.observe(written(10, None, 5), 1_000, Some(ours()));
-    let named = found.check(&assigned(Some(10)), &ours(), None, false).unwrap();
-    assert!(!named.is_changed());
+    for reset in [Reset::FromEarliest, Reset::Continue] {
+        assert_eq!(
+            found
+                .clone()
+                .check(&assigned(Some(10)), &sum(Some(reset)), None, false),
+            Err(Mismatch::UnknownRules { partition: 1 }),
+            "the rules may have changed"
+        );
+    }
+    found.observe(written(10, None, 5), 1_000, Some(ours().numbered(3)));
+    let named = found.check(&assigned(Some(10)), &sum(None), None, false);
+    assert!(!totals(named.unwrap()).is_changed());
+}
+
+#[test]
+fn totals_by_the_same_rules_bear_the_largest_number_that_they_ever_had() {
+    for (found, expected, is_changed) in [(0, 3, true), (2, 3, true), (3, 3, false), (7, 7, false)] {
+        let mut known = Found::default();
+        known.observe(written(10, None, 5), 1_000, Some(ours().numbered(found)));
+        let continued = known.check(&assigned(Some(10)), &sum(None), None, false);
+        let continued = totals(continued.unwrap());
+        assert_eq!(
+            (continued.computation(), continued.is_changed()),
+            (expected, is_changed)
+        );
+    }
+}
+
+#[test]
+fn totals_of_an_earlier_computation_are_replaced_continued_or_refused_as_the_resource_says() {
+    let known = || earlier([written(9, Some("a"), 5), written(10, None, 5)]);
+    let check = |committed, reset, has_groups| {
+        let log = Log {
+            end: 10,
+            younger: None,
+        };
+        known().check(&assigned(committed), &sum(reset), Some(log), has_groups)
+    };
+    for committed in [Some(10), None] {
+        assert_eq!(
+            check(committed, Some(Reset::FromEarliest), false),
+            Ok(Restored::Anew(Superseded {
+                next_offset: 10,
+                groups: ["a".to_owned()].into(),
+            }))
+        );
+        let continued = totals(check(committed, Some(Reset::Continue), true).unwrap());
+        assert_eq!((continued.next_offset(), continued.computation()), (10, 3));
+        // It is named at once, so that no worker from before takes it back.
+        assert_eq!(
+            continued.changes().map(|total| total.id()).collect::<Vec<_>>(),
+            ["partition-1"]
+        );
+        let refused = check(committed, None, true).unwrap_err().to_string();
+        assert!(
+            refused
+                .contains("are of another sum: filter \"price <= 4\", expected \"price <= 5\"; set reset to"),
+            "{refused}"
+        );
+    }
+}
+
+#[test]
+fn totals_that_are_to_be_replaced_must_agree_with_the_offset_but_not_reach_the_log() {
+    let anew = |assigned: &Assigned| {
+        let known = earlier([written(10, None, 5)]);
+        known.check(assigned, &sum(Some(Reset::FromEarliest)), None, false)
+    };
+    let mismatch = Mismatch::Differ {
+        partition: 1,
+        committed: 9,
+        next_offset: 10,
+    };
+    assert_eq!(anew(&assigned(Some(9))), Err(mismatch));
+    let gone = Assigned {
+        position: 15,
+        deleted: 5,
+        ..assigned(Some(0))
+    };
+    assert!(anew(&gone).is_ok(), "what is there is summed");
+}
+
+#[test]
+fn a_group_that_is_gone_is_not_restored() {
+    let mut known = found([
+        written(9, Some("a"), 5),
+        written(10, Some("b"), 5),
+        written(10, None, 5),
+    ]);
+    known.removed("a");
+    let restored = known.check(&assigned(Some(10)), &sum(None), None, true);
+    assert!(restored.is_ok(), "{restored:?}");
 }

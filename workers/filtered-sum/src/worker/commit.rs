@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 use naru_worker_core::kafka::consumer::GroupConsumer;
 use naru_worker_core::kafka::transaction::{Error as TransactionError, Position, Record};
 use snafu::ResultExt;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::error::{AbortingSnafu, EncodeSnafu, OverallSnafu};
 use super::{Error, Partition, Worker};
 use crate::identity;
+use crate::overall::Changes;
 use crate::partition::PartitionTotals;
 use crate::total::{Scope, Total};
 
@@ -26,18 +27,28 @@ impl<'a> Worker<'a> {
         for (partition, totals) in self.active() {
             // The overall total goes with the offset of partition 0, changed or not: whoever has lost the partition
             // can write neither.
-            if totals.is_changed() || (partition == 0 && !overall.is_empty()) {
+            if totals.is_changed() || (partition == 0 && !overall.totals.is_empty()) {
                 offsets.push((partition, totals.next_offset(), ""));
             }
+            let scope = Scope::Partition {
+                partition,
+                next_offset: totals.next_offset(),
+            };
+            for group in totals.retired() {
+                records.push(self.tombstone(partition, scope.id(Some(group))));
+            }
             for total in totals.changes() {
-                records.push(self.record(partition, &total)?);
+                records.push(self.record(partition, &total, totals.computation())?);
             }
         }
         if offsets.is_empty() {
             return Ok(());
         }
-        for total in &overall {
-            records.push(self.record(0, total)?);
+        for group in &overall.removed {
+            records.push(self.tombstone(0, format!("total/{group}")));
+        }
+        for total in &overall.totals {
+            records.push(self.record(0, total, self.computation.identity.computation)?);
         }
         let (input, dead) = (&self.config.input_topic, &self.config.dead_letter_topic);
         records.extend(self.dead_letters.iter().map(|letter| letter.record(input, dead)));
@@ -73,13 +84,14 @@ impl<'a> Worker<'a> {
         }
     }
 
-    fn committed(&mut self, overall: Vec<Total>) {
+    fn committed(&mut self, overall: Changes) {
         self.metrics.commits.inc();
         self.aborted_since = None;
         self.backoff.reset();
         self.dead_letters.retain(|_| false);
         if let Some(tail) = &mut self.tail {
-            overall.into_iter().for_each(|total| tail.written(total));
+            overall.removed.into_iter().for_each(|group| tail.removed(group));
+            overall.totals.into_iter().for_each(|total| tail.written(total));
         }
         for partition in self.owned.iter_mut().flat_map(|owned| owned.values_mut()) {
             if let Partition::Active(totals) = partition {
@@ -101,18 +113,21 @@ impl<'a> Worker<'a> {
     }
 
     /// The overall totals that are to be written, if they are ours to write.
-    fn overall(&mut self) -> Result<Vec<Total>, Error> {
+    fn overall(&mut self) -> Result<Changes, Error> {
         let is_ours = self.active().any(|(partition, _)| partition == 0);
         let Some(tail) = self.tail.as_mut().filter(|_| is_ours) else {
-            return Ok(Vec::new());
+            return Ok(Changes::default());
         };
         let was_alone = tail.other().is_none();
         let changes = match tail.follow()? {
             Some(overall) => overall.changes().context(OverallSnafu)?,
-            None => Vec::new(),
+            None => Changes::default(),
         };
-        if was_alone && let Some(other) = tail.other() {
-            warn!(other, "no overall total is written");
+        if was_alone != tail.other().is_none() {
+            match tail.other() {
+                Some(other) => warn!(other, "no overall total is written"),
+                None => info!("all totals are of this sum again"),
+            }
             self.report();
         }
         Ok(changes)
@@ -124,14 +139,15 @@ impl<'a> Worker<'a> {
             .flatten()
             .filter_map(|(partition, state)| match state {
                 Partition::Active(totals) => Some((*partition, totals)),
-                Partition::Stopped(_) => None,
+                Partition::CatchingUp(_) | Partition::Stopped(_) => None,
             })
     }
 
-    fn record(&self, partition: i32, total: &Total) -> Result<Record<'a>, Error> {
-        // Whoever restores a partition goes by this one total of it.
-        let names_the_sum = matches!((&total.scope, &total.group), (Scope::Partition { .. }, None));
-        let header = names_the_sum.then(|| (identity::HEADER, self.identity.to_header()));
+    fn record(&self, partition: i32, total: &Total, computation: i64) -> Result<Record<'a>, Error> {
+        // Whoever restores a partition, or goes on with the overall total, goes by this one of all groups.
+        let names_the_sum = total.group.is_none();
+        let identity = || self.computation.identity.numbered(computation);
+        let header = names_the_sum.then(|| (identity::HEADER, identity().to_header()));
         Ok(Record {
             topic: &self.config.output_topic,
             partition: Some(partition),
@@ -139,5 +155,16 @@ impl<'a> Worker<'a> {
             value: Some(total.encode(self.schema_id).context(EncodeSnafu)?),
             headers: header.into_iter().collect(),
         })
+    }
+
+    /// There is no total with this id any more.
+    fn tombstone(&self, partition: i32, id: String) -> Record<'a> {
+        Record {
+            topic: &self.config.output_topic,
+            partition: Some(partition),
+            key: Some(id.into_bytes()),
+            value: None,
+            headers: Vec::new(),
+        }
     }
 }

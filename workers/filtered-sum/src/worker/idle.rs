@@ -14,8 +14,8 @@ use rdkafka::error::KafkaError;
 use rdkafka::{Offset, TopicPartitionList};
 use snafu::ResultExt;
 
+use super::Worker;
 use super::error::{Error, ReadSnafu};
-use super::{Partition, Worker};
 
 /// How long nothing must arrive from a partition before it is looked at.
 const IDLE: Duration = Duration::from_secs(5);
@@ -55,7 +55,7 @@ impl Worker<'_> {
             return Ok(());
         }
         let now = self
-            .active()
+            .summed()
             .filter(|(partition, _)| !self.schemas.is_awaited_by(*partition));
         let now = now
             .map(|(partition, totals)| (partition, totals.next_offset()))
@@ -68,11 +68,11 @@ impl Worker<'_> {
         self.idle.looked = Instant::now();
         self.idle.seen = now;
         for (partition, end) in self.without_records(consumer, &idle)? {
-            if let Some(Partition::Active(totals)) =
-                self.owned.as_mut().and_then(|owned| owned.get_mut(&partition))
-            {
+            let state = self.owned.as_mut().and_then(|owned| owned.get_mut(&partition));
+            if let Some(totals) = state.and_then(super::Partition::totals_mut) {
                 totals.skip_to(end);
             }
+            self.caught_up(partition);
         }
         Ok(())
     }
