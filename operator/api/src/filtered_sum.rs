@@ -52,10 +52,7 @@ pub struct FilteredSumSpec {
     #[schemars(length(min = 1, max = 4096))]
     pub filter: Option<String>,
     pub sum: Sum,
-    /// What becomes of the totals when `filter` or `sum` is changed, which is refused without it. `fromEarliest`: the input
-    /// is summed anew from its start, and the totals stay as they are until that has caught up with them. `continue`:
-    /// records from then on are added to them by the new rules; `sum.groupBy` cannot be changed so. It counts at the moment of
-    /// the change, or when it is set later where nothing was said then; to set or unset it by itself changes no totals.
+    /// What becomes of the totals when `filter` or `sum` is changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reset: Option<Reset>,
     /// Where totals go.
@@ -117,7 +114,10 @@ fn grouped_as_before() -> Rule {
     .message(FilteredSumSpec::OTHER_GROUPS)
 }
 
-/// What becomes of the totals when the rules by which they were summed change.
+/// What becomes of the totals when `filter` or `sum` is changed, which is refused without it. `fromEarliest`: the input is
+/// summed anew from its start, and the totals stay as they are until that has caught up with them. `continue`: records from
+/// then on are added to them by the new rules; `sum.groupBy` cannot be changed so. It counts at the moment of the change, or
+/// when it is set later where nothing was said then.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Reset {

@@ -22,6 +22,8 @@ use rdkafka::message::{Headers, Message};
 use crate::world::World;
 use crate::{WITHIN, work};
 
+/// In the place of a filter: totals that several had a part in.
+const MIXED: &str = "mixed";
 /// The limit of other rules.
 const LOWER: i64 = LIMIT / 2;
 const PARTITIONS: [i32; 3] = [0, 1, 2];
@@ -43,8 +45,8 @@ struct Written {
     row: Option<Row>,
     key: String,
     partition: i32,
-    /// Filter and number.
-    names: Option<(String, i64)>,
+    /// Filter, number, and whether other rules had a part in it.
+    names: Option<(String, i64, bool)>,
 }
 
 fn written(world: &World) -> Vec<Written> {
@@ -63,7 +65,8 @@ fn written(world: &World) -> Vec<Written> {
             let text = std::str::from_utf8(header.value.unwrap()).unwrap();
             let sum: serde_json::Value = serde_json::from_str(text.strip_prefix("v1 ").unwrap()).unwrap();
             let number = sum["computation"].as_i64().unwrap_or_default();
-            (sum["filter"].as_str().unwrap().to_owned(), number)
+            let mixed = sum["mixed"].as_bool().unwrap_or_default();
+            (sum["filter"].as_str().unwrap().to_owned(), number, mixed)
         });
         written.push((
             record.offset,
@@ -119,8 +122,8 @@ fn check(truths: &BTreeMap<String, Truth>, written: Vec<Written>) -> BTreeMap<St
             seen.pending.push(row);
             continue;
         }
-        let (filter, number) = names.unwrap();
-        let truth = &truths[&filter];
+        let (filter, number, mixed) = names.unwrap();
+        let truth = if mixed { &truths[MIXED] } else { &truths[&filter] };
         let end: i64 = match (&row.offsets, row.next_offset) {
             (Some(offsets), None) => offsets.values().sum(),
             (None, Some(next_offset)) => next_offset,
@@ -327,13 +330,26 @@ fn totals_of_earlier_rules_are_gone_on_with_by_new_ones_where_the_resource_says_
             .is_some_and(|row| row.figures == mixed.overall(None))
     });
     let whole = truths(&world, &[LIMIT]).remove(&filter(LIMIT)).unwrap();
-    let truths = BTreeMap::from([(filter(LIMIT), whole), (filter(LOWER), mixed)]);
-    let seen = check(&truths, written(&world));
+    world.check_dead_letters(&mixed);
+    let mut by = BTreeMap::from([(filter(LIMIT), whole), (MIXED.to_owned(), mixed)]);
+    let seen = check(&by, written(&world));
     assert!(
         seen.values()
             .all(|seen| seen.filters.len() == 2 && seen.groups.contains("Ulsan"))
     );
-    world.check_dead_letters(&truths[&filter(LOWER)]);
+    end(worker);
+
+    // All records by the same rules, after all.
+    world.change(LOWER, Some(Reset::FromEarliest));
+    let worker = world.worker("sum-0");
+    let pure = truths(&world, &[LOWER]).remove(&filter(LOWER)).unwrap();
+    eventually(WITHIN, "the overall total is that of the rules of now", || {
+        let total = world.total("total");
+        total.is_some_and(|row| row.figures == pure.overall(None))
+    });
+    by.insert(filter(LOWER), pure);
+    let seen = check(&by, written(&world));
+    assert!(seen.values().all(|seen| !seen.groups.contains("Ulsan")));
     end(worker);
 }
 

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::identity::Origin;
 use crate::partition::PartitionTotals;
 
 /// Totals of an earlier computation that are to be replaced.
@@ -24,10 +25,10 @@ pub struct CatchUp {
 }
 
 impl CatchUp {
-    /// `start` is where the log begins, `computation` the number of ours.
-    pub fn new(partition: i32, start: i64, computation: i64, superseded: Superseded) -> Self {
+    /// `start` is where the log begins.
+    pub fn new(partition: i32, start: i64, origin: Origin, superseded: Superseded) -> Self {
         Self {
-            totals: PartitionTotals::fresh(partition, start).numbered(computation),
+            totals: PartitionTotals::fresh(partition, start).with(origin),
             start,
             superseded,
         }
@@ -73,7 +74,11 @@ mod tests {
 
     fn catch_up(start: i64, next_offset: i64) -> CatchUp {
         let groups = ["a", "b"].map(str::to_owned).into();
-        CatchUp::new(1, start, 7, Superseded { next_offset, groups })
+        let origin = Origin {
+            computation: 7,
+            mixed: false,
+        };
+        CatchUp::new(1, start, origin, Superseded { next_offset, groups })
     }
 
     #[test]
@@ -93,7 +98,7 @@ mod tests {
         let ids = totals.changes().map(|total| total.id()).collect::<Vec<_>>();
         assert_eq!(ids, ["partition-1/b", "partition-1/c", "partition-1"]);
         assert_eq!(totals.retired().collect::<Vec<_>>(), ["a"]);
-        assert_eq!(totals.computation(), 7);
+        assert_eq!(totals.origin().computation, 7);
 
         // What was retired may come back before that is committed.
         let outcome = Outcome::Summed {

@@ -48,22 +48,28 @@ impl Computation {
 
     pub fn relation(&self, found: &Identity) -> Relation {
         let ours = &self.identity;
+        let is_later = ours.origin.computation > found.origin.computation;
         if found.sums_as(ours) {
-            return Relation::Same;
+            // Not all of it was summed by these rules, and now it is to be.
+            let is_anew = found.origin.mixed && is_later && self.reset == Some(Reset::FromEarliest);
+            return match is_anew {
+                true => Relation::Earlier(Reset::FromEarliest),
+                false => Relation::Same,
+            };
         }
         let is_foreign = !found.is_of_the_resource_of(ours);
         let advice = match self.reset {
             _ if is_foreign => {
                 "use another output topic for this one, or delete the output topic and the group's offsets to start anew"
             }
-            _ if found.computation > ours.computation => {
+            _ if ours.origin.computation < found.origin.computation => {
                 "they are of a later spec than this worker is of, which is to give way to a newer one"
             }
             None => {
                 "set reset to fromEarliest to sum the input anew from its start, or to continue to go on from these totals, \
                  or use another output topic"
             }
-            Some(_) if found.computation == ours.computation => {
+            Some(_) if !is_later => {
                 "they are not of an earlier spec than this worker is of; use another output topic for this one"
             }
             Some(Reset::Continue) if !found.groups_as(ours) => {
@@ -83,6 +89,7 @@ impl Computation {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::Origin;
 
     fn identity(group: &str, filter: &str, group_by: &str, computation: i64) -> Identity {
         let header = format!(
@@ -115,6 +122,20 @@ mod tests {
                 assert_eq!(relation(reset, 3, &same), Relation::Same, "{found}");
             }
         }
+    }
+
+    #[test]
+    fn totals_that_were_gone_on_with_are_summed_anew_when_a_later_spec_says_so() {
+        let same = identity("sum", "price <= 5", "", 2);
+        let mixed = same.with(Origin {
+            mixed: true,
+            ..same.origin
+        });
+        let anew = Some(Reset::FromEarliest);
+        assert_eq!(relation(anew, 3, &mixed), Relation::Earlier(Reset::FromEarliest));
+        assert_eq!(relation(anew, 2, &mixed), Relation::Same);
+        assert_eq!(relation(Some(Reset::Continue), 3, &mixed), Relation::Same);
+        assert_eq!(relation(None, 3, &mixed), Relation::Same);
     }
 
     #[test]

@@ -21,13 +21,24 @@ pub struct Identity {
     filter: Option<String>,
     field: String,
     group_by: Vec<String>,
-    /// Which computation of the group's sum this is. Totals of the first versions do not say it, and are before all.
-    #[serde(default, skip_serializing_if = "is_first")]
-    pub computation: i64,
+    #[serde(flatten)]
+    pub origin: Origin,
 }
 
-fn is_first(computation: &i64) -> bool {
-    *computation == 0
+/// How totals came about, beside the rules that they name.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Origin {
+    /// Which computation of the group's sum they are of. Totals of the first versions do not say it, and are before all.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub computation: i64,
+    /// Records before some offset were summed by earlier rules, and were gone on with.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub mixed: bool,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl Identity {
@@ -38,14 +49,17 @@ impl Identity {
             filter: config.filter.clone(),
             field: config.field.clone(),
             group_by: config.group_by.clone(),
-            computation: config.computation,
+            origin: Origin {
+                computation: config.computation,
+                mixed: false,
+            },
         }
     }
 
-    /// The same rules under another number.
-    pub fn numbered(&self, computation: i64) -> Self {
+    /// The same rules for totals that came about in another way.
+    pub fn with(&self, origin: Origin) -> Self {
         Self {
-            computation,
+            origin,
             ..self.clone()
         }
     }
@@ -118,20 +132,24 @@ mod tests {
             filter: filter.map(str::to_owned),
             field: "price".to_owned(),
             group_by: Vec::new(),
-            computation: 0,
+            origin: Origin::default(),
         }
     }
 
     #[test]
-    fn a_number_is_written_and_read_and_is_no_difference() {
+    fn the_origin_is_written_and_read_and_is_no_difference() {
         let first = identity("a", None);
         assert!(
             !String::from_utf8(first.to_header())
                 .unwrap()
                 .contains("computation")
         );
-        let second = first.numbered(7);
-        assert_eq!(Identity::parse(&second.to_header()).unwrap().computation, 7);
+        let origin = Origin {
+            computation: 7,
+            mixed: true,
+        };
+        let second = first.with(origin);
+        assert_eq!(Identity::parse(&second.to_header()).unwrap().origin, origin);
         assert_eq!(second.differences(&first), "");
     }
 

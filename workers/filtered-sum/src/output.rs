@@ -247,6 +247,8 @@ pub struct Tail {
     foreign: Option<String>,
     /// The same about partitions whose newest totals are of another computation of this sum, which they should not be.
     barred: BTreeMap<i32, String>,
+    /// Partitions whose newest totals other rules had a part in.
+    mixed: BTreeSet<i32>,
     overall: Overall,
     /// Partitions that were not read to their end yet.
     unread: BTreeSet<i32>,
@@ -272,6 +274,7 @@ impl Tail {
             ours: ours.clone(),
             foreign: None,
             barred: BTreeMap::new(),
+            mixed: BTreeSet::new(),
             overall: Overall::default(),
             partition_count,
             looked: Instant::now(),
@@ -320,6 +323,10 @@ impl Tail {
         let is_newest = is_of_partition && total.group.is_none();
         if is_newest {
             self.barred.remove(&partition);
+            match identity.is_some_and(|found| found.origin.mixed) {
+                true => self.mixed.insert(partition),
+                false => self.mixed.remove(&partition),
+            };
         }
         if let Some(Relation::Other(other)) = relation {
             let sentence = |advice| {
@@ -342,6 +349,11 @@ impl Tail {
     pub fn other(&self) -> Option<&str> {
         let barred = || self.barred.values().next();
         self.foreign.as_ref().or_else(barred).map(String::as_str)
+    }
+
+    /// Whether other rules had a part in what the overall total adds up.
+    pub fn is_mixed(&self) -> bool {
+        !self.mixed.is_empty()
     }
 
     /// An overall total has been written: it need not come back before the next one is written.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use snafu::{ResultExt, Snafu};
 
 use crate::accumulator::{Accumulator, Overflow};
+use crate::identity::Origin;
 use crate::total::{Scope, Total};
 
 /// What a record is to the sum.
@@ -42,8 +43,7 @@ pub struct PartitionTotals {
     offset_is_missing: bool,
     /// Names of those that changed.
     changed_groups: Vec<Arc<str>>,
-    /// Number of the computation that these are of.
-    computation: i64,
+    origin: Origin,
     /// Groups of the totals before these, which go with the next commit if they are not among these.
     retired: BTreeSet<String>,
 }
@@ -94,14 +94,14 @@ impl PartitionTotals {
             changed: false,
             offset_is_missing: false,
             changed_groups: Vec::new(),
-            computation: 0,
+            origin: Origin::default(),
             retired: BTreeSet::new(),
         }
     }
 
-    /// The same, as those of the computation with this number.
-    pub fn numbered(self, computation: i64) -> Self {
-        Self { computation, ..self }
+    /// The same, which came about in this way.
+    pub fn with(self, origin: Origin) -> Self {
+        Self { origin, ..self }
     }
 
     /// The same, in the place of totals with these groups.
@@ -133,9 +133,8 @@ impl PartitionTotals {
         self.next_offset
     }
 
-    /// Number of the computation that these are of.
-    pub fn computation(&self) -> i64 {
-        self.computation
+    pub fn origin(&self) -> Origin {
+        self.origin
     }
 
     /// Groups whose totals in the output topic are of nothing any more.

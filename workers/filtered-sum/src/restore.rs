@@ -14,7 +14,7 @@ use snafu::{Snafu, ensure};
 use crate::accumulator::Accumulator;
 use crate::catch_up::Superseded;
 use crate::computation::{Computation, Relation};
-use crate::identity::Identity;
+use crate::identity::{Identity, Origin};
 use crate::partition::PartitionTotals;
 use crate::total::{Scope, Total};
 
@@ -152,9 +152,15 @@ impl Found {
             .identity
             .as_ref()
             .map_or(Relation::Same, |found| ours.relation(found));
-        let number = ours.identity.computation;
-        // Totals that bear a later number by the same rules keep it: it bars those that linger from in between.
-        let found_number = self.identity.as_ref().map_or(0, |found| found.computation);
+        let found = self
+            .identity
+            .as_ref()
+            .map_or_else(Origin::default, |found| found.origin);
+        let origin = Origin {
+            // Totals that bear a later number by the same rules keep it: it bars those that linger from in between.
+            computation: found.computation.max(ours.identity.origin.computation),
+            mixed: found.mixed || relation == Relation::Earlier(Reset::Continue),
+        };
         let is_named = match (&self.identity, self.all) {
             (Some(_), _) => {
                 if let Relation::Other(other) = relation {
@@ -165,7 +171,7 @@ impl Found {
                     }
                     .fail();
                 }
-                relation == Relation::Same && found_number >= number
+                relation == Relation::Same && found == origin
             }
             (None, Some((next_offset, _))) if committed(assigned).is_none() => {
                 return UnknownSumSnafu {
@@ -183,7 +189,7 @@ impl Found {
         let (next_offset, all) = match (committed(assigned), self.all) {
             (None, None) => {
                 let fresh = PartitionTotals::fresh(partition, assigned.position);
-                return Ok(Restored::Totals(fresh.numbered(number)));
+                return Ok(Restored::Totals(fresh.with(origin)));
             }
             (None, Some((next_offset, all))) => {
                 // All that the totals cover is older than they are.
@@ -238,8 +244,7 @@ impl Found {
             _ => self.groups.is_empty() && !has_groups,
         };
         ensure!(adds_up, GroupsSnafu { partition });
-        let totals = PartitionTotals::restored(partition, next_offset, all, self.groups)
-            .numbered(number.max(found_number));
+        let totals = PartitionTotals::restored(partition, next_offset, all, self.groups).with(origin);
         let totals = match is_named {
             true => totals,
             false => totals.without_identity(),

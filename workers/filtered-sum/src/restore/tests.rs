@@ -37,9 +37,16 @@ fn ours() -> Identity {
     identity("ours", "price <= 5")
 }
 
+fn number(computation: i64) -> Origin {
+    Origin {
+        computation,
+        mixed: false,
+    }
+}
+
 /// Computation 3 of the sum.
 fn sum(reset: Option<Reset>) -> Computation {
-    let identity = ours().numbered(3);
+    let identity = ours().with(number(3));
     Computation { identity, reset }
 }
 
@@ -52,7 +59,7 @@ fn totals(restored: Restored) -> PartitionTotals {
 
 /// Totals that computation 2, of the same resource and with another filter, has written.
 fn earlier(all: impl IntoIterator<Item = Total>) -> Found {
-    let earlier = identity("ours", "price <= 4").numbered(2);
+    let earlier = identity("ours", "price <= 4").with(number(2));
     all.into_iter().fold(Found::default(), |mut found, total| {
         found.observe(total, 1_000, Some(earlier.clone()));
         found
@@ -61,7 +68,7 @@ fn earlier(all: impl IntoIterator<Item = Total>) -> Found {
 
 fn found(totals: impl IntoIterator<Item = Total>) -> Found {
     totals.into_iter().fold(Found::default(), |mut found, total| {
-        found.observe(total, 1_000, Some(ours().numbered(3)));
+        found.observe(total, 1_000, Some(ours().with(number(3))));
         found
     })
 }
@@ -70,7 +77,7 @@ fn found(totals: impl IntoIterator<Item = Total>) -> Found {
 fn what_nobody_has_read_begins_at_the_start_of_the_log_with_zero() {
     assert_eq!(
         Found::default().check(&assigned(None), &sum(None), None, false),
-        Ok(Restored::Totals(PartitionTotals::fresh(1, 7).numbered(3)))
+        Ok(Restored::Totals(PartitionTotals::fresh(1, 7).with(number(3))))
     );
 }
 
@@ -307,7 +314,7 @@ fn totals_that_do_not_say_what_sum_they_are_of_are_continued_at_the_offset_only_
             "the rules may have changed"
         );
     }
-    found.observe(written(10, None, 5), 1_000, Some(ours().numbered(3)));
+    found.observe(written(10, None, 5), 1_000, Some(ours().with(number(3))));
     let named = found.check(&assigned(Some(10)), &sum(None), None, false);
     assert!(!totals(named.unwrap()).is_changed());
 }
@@ -316,11 +323,11 @@ fn totals_that_do_not_say_what_sum_they_are_of_are_continued_at_the_offset_only_
 fn totals_by_the_same_rules_bear_the_largest_number_that_they_ever_had() {
     for (found, expected, is_changed) in [(0, 3, true), (2, 3, true), (3, 3, false), (7, 7, false)] {
         let mut known = Found::default();
-        known.observe(written(10, None, 5), 1_000, Some(ours().numbered(found)));
+        known.observe(written(10, None, 5), 1_000, Some(ours().with(number(found))));
         let continued = known.check(&assigned(Some(10)), &sum(None), None, false);
         let continued = totals(continued.unwrap());
         assert_eq!(
-            (continued.computation(), continued.is_changed()),
+            (continued.origin().computation, continued.is_changed()),
             (expected, is_changed)
         );
     }
@@ -345,7 +352,8 @@ fn totals_of_an_earlier_computation_are_replaced_continued_or_refused_as_the_res
             }))
         );
         let continued = totals(check(committed, Some(Reset::Continue), true).unwrap());
-        assert_eq!((continued.next_offset(), continued.computation()), (10, 3));
+        assert_eq!((continued.next_offset(), continued.origin().computation), (10, 3));
+        assert!(continued.origin().mixed);
         // It is named at once, so that no worker from before takes it back.
         assert_eq!(
             continued.changes().map(|total| total.id()).collect::<Vec<_>>(),

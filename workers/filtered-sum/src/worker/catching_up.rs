@@ -29,12 +29,7 @@ impl Worker<'_> {
             until,
             "the totals are of earlier rules: they stay until the input is summed anew up to them"
         );
-        let anew = CatchUp::new(
-            partition,
-            start,
-            self.computation.identity.computation,
-            superseded,
-        );
+        let anew = CatchUp::new(partition, start, self.computation.identity.origin, superseded);
         consumer.seek(partition, start)?;
         self.owned
             .get_or_insert_default()

@@ -9,7 +9,8 @@ use tracing::{debug, info, warn};
 
 use super::error::{AbortingSnafu, EncodeSnafu, OverallSnafu};
 use super::{Error, Partition, Worker};
-use crate::identity;
+use crate::identity::{self, Origin};
+use crate::output::Tail;
 use crate::overall::Changes;
 use crate::partition::PartitionTotals;
 use crate::total::{Scope, Total};
@@ -38,7 +39,7 @@ impl<'a> Worker<'a> {
                 records.push(self.tombstone(partition, scope.id(Some(group))));
             }
             for total in totals.changes() {
-                records.push(self.record(partition, &total, totals.computation())?);
+                records.push(self.record(partition, &total, totals.origin())?);
             }
         }
         if offsets.is_empty() {
@@ -47,8 +48,12 @@ impl<'a> Worker<'a> {
         for group in &overall.removed {
             records.push(self.tombstone(0, format!("total/{group}")));
         }
+        let origin = Origin {
+            mixed: self.tail.as_ref().is_some_and(Tail::is_mixed),
+            ..self.computation.identity.origin
+        };
         for total in &overall.totals {
-            records.push(self.record(0, total, self.computation.identity.computation)?);
+            records.push(self.record(0, total, origin)?);
         }
         let (input, dead) = (&self.config.input_topic, &self.config.dead_letter_topic);
         records.extend(self.dead_letters.iter().map(|letter| letter.record(input, dead)));
@@ -143,10 +148,10 @@ impl<'a> Worker<'a> {
             })
     }
 
-    fn record(&self, partition: i32, total: &Total, computation: i64) -> Result<Record<'a>, Error> {
+    fn record(&self, partition: i32, total: &Total, origin: Origin) -> Result<Record<'a>, Error> {
         // Whoever restores a partition, or goes on with the overall total, goes by this one of all groups.
         let names_the_sum = total.group.is_none();
-        let identity = || self.computation.identity.numbered(computation);
+        let identity = || self.computation.identity.with(origin);
         let header = names_the_sum.then(|| (identity::HEADER, identity().to_header()));
         Ok(Record {
             topic: &self.config.output_topic,
