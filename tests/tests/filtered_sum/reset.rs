@@ -127,7 +127,7 @@ fn check(truths: &BTreeMap<String, Truth>, written: Vec<Written>) -> BTreeMap<St
         let end: i64 = match (&row.offsets, row.next_offset) {
             (Some(offsets), None) => offsets.values().sum(),
             (None, Some(next_offset)) => next_offset,
-            _ => panic!("{row:?}"),
+            _ => unreachable!("{row:?}"),
         };
         let (newest, covered) = seen.newest.unwrap_or((0, 0));
         assert!(
@@ -142,7 +142,7 @@ fn check(truths: &BTreeMap<String, Truth>, written: Vec<Written>) -> BTreeMap<St
             let offsets = match (&row.offsets, row.partition) {
                 (Some(offsets), None) => offsets.clone(),
                 (None, Some(partition)) => BTreeMap::from([(partition, row.next_offset.unwrap())]),
-                _ => panic!("{row:?}"),
+                _ => unreachable!("{row:?}"),
             };
             let parts = offsets
                 .iter()
@@ -201,7 +201,7 @@ fn settled(world: &World, limits: &[i64], limit: i64) -> BTreeMap<String, Seen> 
     seen
 }
 
-fn end(worker: Worker) {
+fn end(worker: &Worker) {
     worker.process.signal("TERM");
     assert_eq!(worker.process.wait(WITHIN), Some(0));
 }
@@ -229,7 +229,7 @@ fn summed(registry: &FragileRegistry) -> (World, Feed) {
         }
     }
     settled(&world, &[LIMIT], LIMIT);
-    end(worker);
+    end(&worker);
     (world, feed)
 }
 
@@ -255,7 +255,7 @@ fn totals_of_earlier_rules_stay_until_the_input_is_summed_anew_and_are_replaced_
         if kill == 1 {
             worker.process.kill();
         } else {
-            end(worker);
+            end(&worker);
         }
         assert_eq!((world.written(), world.committed()), (before, committed.clone()));
     }
@@ -272,7 +272,7 @@ fn totals_of_earlier_rules_stay_until_the_input_is_summed_anew_and_are_replaced_
         assert_eq!(filters[1].1, committed[&partition]);
         assert!(!seen[&format!("partition-{partition}")].groups.contains("Ulsan"));
     }
-    end(worker);
+    end(&worker);
 
     // A worker of before does not take back what it would have liked to be its own.
     let later = std::mem::replace(&mut world.config, earlier);
@@ -284,14 +284,14 @@ fn totals_of_earlier_rules_stay_until_the_input_is_summed_anew_and_are_replaced_
             status == 503 && body.contains("they are of a later spec than this worker is of")
         })
     });
-    end(lingering);
+    end(&lingering);
     world.config = later;
 
     // A restart goes on where it was.
     let worker = world.worker("sum-0");
     feed.price(2, 9);
     settled(&world, &[LIMIT, LOWER], LOWER);
-    end(worker);
+    end(&worker);
 }
 
 #[test]
@@ -305,7 +305,7 @@ fn totals_of_earlier_rules_are_gone_on_with_by_new_ones_where_the_resource_says_
                 .get("/readyz")
                 .is_some_and(|(status, body)| status == 503 && body.contains(what))
         });
-        end(worker);
+        end(&worker);
         assert_eq!((world.written(), world.committed()), (before, committed.clone()));
     };
     // Nobody has said anything; then that groups are to be gone on with which are others.
@@ -337,7 +337,7 @@ fn totals_of_earlier_rules_are_gone_on_with_by_new_ones_where_the_resource_says_
         seen.values()
             .all(|seen| seen.filters.len() == 2 && seen.groups.contains("Ulsan"))
     );
-    end(worker);
+    end(&worker);
 
     // All records by the same rules, after all.
     world.change(LOWER, Some(Reset::FromEarliest));
@@ -350,7 +350,7 @@ fn totals_of_earlier_rules_are_gone_on_with_by_new_ones_where_the_resource_says_
     by.insert(filter(LOWER), pure);
     let seen = check(&by, written(&world));
     assert!(seen.values().all(|seen| !seen.groups.contains("Ulsan")));
-    end(worker);
+    end(&worker);
 }
 
 #[test]
