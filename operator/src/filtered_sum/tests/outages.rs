@@ -17,7 +17,7 @@ async fn a_bad_edit_and_an_outage_leave_what_runs_alone_and_are_told_once() {
     assert_eq!(world.api.events(), ["InvalidSpec"]);
 
     // Mended, but now with a registry that nobody runs.
-    world.declare("/spec/filter", "price <= 5".into());
+    world.declare("/spec/filter", "price <= 1000".into());
     world.declare("/spec/registry", json!({ "url": "http://127.0.0.1:9" }));
     let mut writes = Vec::new();
     for _ in 0..20 {
@@ -57,6 +57,7 @@ async fn nothing_is_refused_for_a_schema_that_was_true_a_moment_ago() {
     let world = World::new().await;
     world.register(&["price"]);
     world.pass().await;
+    world.declare("/spec/reset", "fromEarliest".into());
     world.declare("/spec/filter", "stock > 0".into());
     world.pass().await;
     assert_eq!(world.condition("DependenciesReady"), "False/FieldMissing");
