@@ -1,0 +1,185 @@
+//! Are producers near what a cluster can take?
+//!
+//! A level is told when it has held for a while, and taken back only well below it: a rate that swings around a threshold
+//! tells nobody anything new.
+
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
+
+/// When to tell. Parts of the capacity, 0 to 1.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Thresholds {
+    pub warning: f64,
+    pub critical: f64,
+    /// How far below its threshold a level is taken back.
+    pub below: f64,
+    /// How long a rate must have been on the other side of a threshold.
+    pub lasting: Duration,
+}
+
+impl Default for Thresholds {
+    fn default() -> Self {
+        Self {
+            warning: 0.7,
+            critical: 0.9,
+            below: 0.1,
+            lasting: Duration::from_secs(60),
+        }
+    }
+}
+
+/// How near.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    #[default]
+    Fine,
+    Warning,
+    Critical,
+}
+
+/// The level now, and the one that it is on the way to.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Alarm {
+    level: Level,
+    turning: Option<(Level, Instant)>,
+}
+
+/// A level that has changed, and what it was changed by.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Changed {
+    pub from: Level,
+    pub to: Level,
+    /// Bytes per second, or records: what the capacity is in.
+    pub rate: f64,
+    pub capacity: f64,
+}
+
+impl fmt::Display for Changed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let part = 100.0 * self.rate / self.capacity;
+        write!(
+            f,
+            "producers write {:.0}/s, which is {part:.0} % of {:.0}/s",
+            self.rate, self.capacity
+        )
+    }
+}
+
+impl Alarm {
+    pub fn level(&self) -> Level {
+        self.level
+    }
+
+    /// Takes in a rate, and returns what has changed by it. Without a rate nothing does, and what was on the way begins
+    /// anew.
+    pub fn look(
+        &mut self,
+        at: Instant,
+        rate: Option<f64>,
+        capacity: f64,
+        thresholds: &Thresholds,
+    ) -> Option<Changed> {
+        let Some(rate) = rate.filter(|_| capacity > 0.0) else {
+            self.turning = None;
+            return None;
+        };
+        let part = rate / capacity;
+        let holds = |level: Level, threshold: f64| {
+            let taken_back_at = threshold
+                - if self.level >= level {
+                    thresholds.below
+                } else {
+                    0.0
+                };
+            part >= taken_back_at
+        };
+        let to = if holds(Level::Critical, thresholds.critical) {
+            Level::Critical
+        } else if holds(Level::Warning, thresholds.warning) {
+            Level::Warning
+        } else {
+            Level::Fine
+        };
+        if to == self.level {
+            self.turning = None;
+            return None;
+        }
+        let up = to > self.level;
+        let since = match self.turning {
+            Some((level, since)) if (level > self.level) == up => since,
+            _ => at,
+        };
+        self.turning = Some((to, since));
+        if at.saturating_duration_since(since) < thresholds.lasting {
+            return None;
+        }
+        let from = std::mem::replace(&mut self.level, to);
+        self.turning = None;
+        Some(Changed {
+            from,
+            to,
+            rate,
+            capacity,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_is_told_once_it_lasts_and_taken_back_well_below() {
+        use Level::{Critical, Fine, Warning};
+        let (start, mut alarm, thresholds) = (Instant::now(), Alarm::default(), Thresholds::default());
+        // (seconds, percent of the capacity, level afterwards)
+        let course = [
+            (0, Some(50.0), Fine),
+            (10, Some(75.0), Fine),
+            (60, Some(72.0), Fine),
+            (70, Some(71.0), Warning),
+            (80, Some(65.0), Warning),
+            (500, Some(60.0), Warning),
+            (510, Some(59.0), Warning),
+            (560, Some(69.0), Warning),
+            (570, Some(59.0), Warning),
+            (620, Some(59.0), Warning),
+            (630, Some(10.0), Fine),
+            (640, Some(99.0), Fine),
+            (690, None, Fine),
+            (700, Some(99.0), Fine),
+            (730, Some(80.0), Fine),
+            (760, Some(99.0), Critical),
+            (800, Some(81.0), Critical),
+            (810, Some(79.0), Critical),
+            (870, Some(79.0), Warning),
+        ];
+        for (seconds, percent, expected) in course {
+            let before = alarm.level();
+            let rate = percent.map(|percent| percent * 10.0);
+            let changed = alarm.look(start + Duration::from_secs(seconds), rate, 1000.0, &thresholds);
+            assert_eq!(alarm.level(), expected, "{seconds} s");
+            assert_eq!(
+                changed.map(|changed| (changed.from, changed.to)),
+                (before != expected).then_some((before, expected))
+            );
+        }
+        let told = Changed {
+            from: Fine,
+            to: Warning,
+            rate: 75e6,
+            capacity: 1e8,
+        };
+        assert_eq!(
+            told.to_string(),
+            "producers write 75000000/s, which is 75 % of 100000000/s"
+        );
+        assert_eq!(
+            alarm.look(start, Some(5.0), 0.0, &thresholds),
+            None,
+            "no capacity was named"
+        );
+    }
+}
