@@ -21,7 +21,7 @@ e2e: ## The tests on kind
 verify: ## The filtered sum under 60 rounds of faults, and the verifier against broken workers (15 to 30 min)
 	@tests/run verify --rounds 60
 
-bench: ## Measure one part: make bench NAME=operator (on kind) or NAME=filtered-sum writes target/bench/NAME.json
+bench: ## Measure one part: make bench NAME=operator (on kind), NAME=filtered-sum or NAME=autoscaling writes target/bench/NAME.json
 	@tests/bench/run "$(NAME)"
 
 check: ## Format, lints, licences, generated files, charts, scripts

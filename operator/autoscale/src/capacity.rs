@@ -9,8 +9,14 @@ use crate::{
     samples::{Sample, Samples},
 };
 
-/// Lag is a backlog, and has grown or shrunk, from this many seconds of work on.
-const BACKLOG_S: f64 = 5.0;
+/// Lag is a backlog from this many seconds of work on.
+const BACKLOG_S: f64 = 2.5;
+/// And has grown or shrunk from this many on.
+const MOVED_S: f64 = 5.0;
+/// A backlog that has become so large has shown how fast the group is.
+pub(crate) const ENOUGH_TO_MEASURE_S: f64 = BACKLOG_S + MOVED_S;
+/// The shortest, in commits.
+const COMMITS: f64 = 2.0;
 /// The longest stretch that is measured, seconds.
 const LONGEST_S: f64 = 60.0;
 /// Part of the partitions with a backlog from which on all replicas are taken to have work.
@@ -32,7 +38,9 @@ pub struct Stretch {
 }
 
 /// The stretch that ends with the last look, if the group works flat out.
-pub fn flat_out(samples: &Samples, partitions: &[Partition]) -> Option<Stretch> {
+///
+/// Work shows when it is committed, every so many seconds: less than that is not measured, and as much lag is no backlog.
+pub fn flat_out(samples: &Samples, partitions: &[Partition], commits: f64) -> Option<Stretch> {
     let mut looks = samples.back();
     let last = looks.next()?;
     if !last.calm || last.ready <= 0 {
@@ -42,13 +50,15 @@ pub fn flat_out(samples: &Samples, partitions: &[Partition]) -> Option<Stretch> 
     let mut longest: Option<(&Sample, f64)> = None;
     for first in looks.take_while(|look| look.calm && look.ready == last.ready) {
         let seconds = last.at.saturating_duration_since(first.at).as_secs_f64();
-        least = least.min(first.lag);
+        (least, most) = (least.min(first.lag), most.max(first.lag));
         let consumption = (last.position - first.position) as f64 / seconds;
-        let behind = consumption > 0.0 && least as f64 >= BACKLOG_S * consumption;
+        if seconds < commits * COMMITS {
+            continue;
+        }
+        let behind = consumption > 0.0 && least as f64 >= BACKLOG_S.max(commits) * consumption;
         if seconds > LONGEST_S || !behind {
             break;
         }
-        most = most.max(first.lag);
         longest = Some((first, consumption));
     }
     let (first, consumption) = longest?;
@@ -58,7 +68,7 @@ pub fn flat_out(samples: &Samples, partitions: &[Partition]) -> Option<Stretch> 
         .take_while(|look| look.at >= first.at)
         .map(|look| look.lag);
     let moved = most - range.min().unwrap_or(most);
-    if (moved as f64) < BACKLOG_S * consumption {
+    if (moved as f64) < MOVED_S.max(commits * COMMITS) * consumption {
         return None;
     }
     let seconds = last.at.saturating_duration_since(first.at).as_secs_f64();
@@ -76,19 +86,35 @@ pub fn flat_out(samples: &Samples, partitions: &[Partition]) -> Option<Stretch> 
     })
 }
 
+/// A first measurement may be so much too low: work of a few seconds is seen in a few commits.
+const FIRST_GUESS: f64 = 1.25;
+
 /// Records per second that one replica can do, as far as it is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Capacity(Option<f64>);
+pub struct Capacity {
+    per_replica: Option<f64>,
+    /// It was measured once only.
+    guessed: bool,
+}
 
 impl Capacity {
     /// What was found out earlier.
     pub fn known(per_replica: Option<f64>) -> Self {
-        Self(per_replica.filter(|rate| rate.is_finite() && *rate > 0.0))
+        Self {
+            per_replica: per_replica.filter(|rate| rate.is_finite() && *rate > 0.0),
+            guessed: false,
+        }
+    }
+
+    /// The most that it may be.
+    pub fn at_best(self) -> Option<f64> {
+        let more = if self.guessed { FIRST_GUESS } else { 1.0 };
+        Some(self.per_replica? * more)
     }
 
     /// None while the group has never worked flat out.
     pub fn per_replica(self) -> Option<f64> {
-        self.0
+        self.per_replica
     }
 
     /// Learns from a look. `doubted`: it is not clear yet whether more replicas do more, so that less from each need not
@@ -113,7 +139,9 @@ impl Capacity {
             (Some(stretch), None) => ((stretch.consumption / replicas).max(samples.fastest()), false),
             (_, Some(said)) => (said, !doubted),
             (None, None) => {
-                if self.0.is_none() {
+                // Lag that only grows, however slowly, shows it as well as one that grows fast, and much later.
+                let behind = samples.growing_lag() as f64 >= ENOUGH_TO_MEASURE_S * keeping_up * replicas;
+                if self.per_replica.is_none() && !behind {
                     return;
                 }
                 (keeping_up, false)
@@ -122,8 +150,12 @@ impl Capacity {
         if measured <= 0.0 {
             return;
         }
-        self.0 = Some(match self.0 {
+        let first = self.per_replica.is_none();
+        let guessed = std::mem::replace(&mut self.guessed, first && look.busy.is_none());
+        self.per_replica = Some(match self.per_replica {
             None => measured,
+            // The second one is of the same stretch, and longer.
+            Some(_) if guessed && stretch.is_some() => measured,
             // A pause to share out partitions looks like slowness, a late commit like speed.
             Some(known) if measured > known => known + 0.5 * (measured - known),
             Some(known) if can_be_less => known + 0.3 * (measured - known),
@@ -154,7 +186,7 @@ mod tests {
                 partitions: Some(vec![half; 2]),
             };
             samples.add(&look);
-            let stretch = flat_out(&samples, &[half; 2]);
+            let stretch = flat_out(&samples, &[half; 2], 1.0);
             capacity.learn(&look, &samples, stretch.as_ref(), false);
             (end, position) = (end + 5.0 * arrive, position + 5.0 * work);
             last = Some(look);
@@ -173,10 +205,34 @@ mod tests {
         load.extend([(3500.0, 1000.0); 4]);
         let (samples, look, capacity) = after(1, None, &load);
         assert_eq!(capacity.per_replica(), Some(1000.0));
-        let stretch = flat_out(&samples, look.partitions.as_deref().unwrap()).unwrap();
+        let stretch = flat_out(&samples, look.partitions.as_deref().unwrap(), 1.0).unwrap();
         assert_eq!(
             (stretch.arrival, stretch.consumption, stretch.whole),
             (3500.0, 1000.0, true)
+        );
+    }
+
+    #[test]
+    fn what_is_committed_seldom_is_measured_over_longer() {
+        // 1000/s, which show every 20 s.
+        let (start, mut samples) = (Instant::now(), Samples::default());
+        let mut found = Vec::new();
+        for look in 0..30u32 {
+            let committed = u64::from(look / 4 * 20_000);
+            let half = Partition::new(committed / 2, 50_000 + u64::from(look) * 10_000);
+            samples.add(&Look {
+                at: start + Duration::from_secs(5) * look,
+                replicas: 1,
+                ready: 1,
+                obstacle: None,
+                busy: None,
+                partitions: Some(vec![half; 2]),
+            });
+            found.extend(flat_out(&samples, &[half; 2], 20.0).map(|stretch| stretch.consumption));
+        }
+        assert!(
+            found.len() > 10 && found.iter().all(|rate| (700.0..=1500.0).contains(rate)),
+            "{found:?}"
         );
     }
 

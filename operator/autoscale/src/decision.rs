@@ -182,7 +182,8 @@ fn judge(policy: &Policy, now: &Assessment, figures: &Figures, wall: Timestamp) 
         return (None, Why::Enough);
     }
     let seconds = policy.scale_in_after.as_secs();
-    match now.enough.map(|enough| enough.clamp(minimum, limit).max(wanted)) {
+    let enough = now.enough.filter(|enough| enough.settled);
+    match enough.map(|enough| enough.replicas.clamp(minimum, limit).max(wanted)) {
         Some(enough) if enough < replicas => match now.situation.fewer() {
             Some(guard) => (None, Why::Held(guard)),
             None => (Some(enough), Why::Calm { seconds }),
@@ -236,7 +237,7 @@ impl fmt::Display for Why {
             Self::Behind => write!(f, "lag would grow beyond what is allowed"),
             Self::Busy => write!(f, "the busiest replica has no room left"),
             Self::Slow => write!(f, "the backlog would take too long"),
-            Self::Lag => write!(f, "it is not known yet how much a replica can do"),
+            Self::Lag => write!(f, "that is more lag than they are given"),
             Self::Calm { seconds } => write!(f, "fewer were enough for {seconds} s"),
             Self::NotYet { seconds } => write!(f, "fewer are enough, but not yet for {seconds} s"),
             Self::Enough => write!(f, "they are enough"),

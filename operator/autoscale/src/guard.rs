@@ -53,6 +53,8 @@ pub struct Situation {
     pub obstacle: Option<Obstacle>,
     /// When the replicas were changed last.
     pub changed: Option<Instant>,
+    /// How long after the last change there may be fewer, if that is longer than after any.
+    pub apart: Duration,
     /// How long replicas take from being asked for to working.
     pub latency: Duration,
     /// Until when nothing is to be added.
@@ -66,7 +68,7 @@ impl Situation {
         self.obstacle
             .map(Guard::Obstacle)
             .or_else(|| self.starting())
-            .or_else(|| self.recent())
+            .or_else(|| self.recent(Duration::ZERO))
             .or_else(|| ineffective.then_some(Guard::Ineffective))
     }
 
@@ -78,7 +80,7 @@ impl Situation {
         self.obstacle
             .map(Guard::Obstacle)
             .or_else(|| self.starting().filter(|_| !stuck))
-            .or_else(|| self.recent())
+            .or_else(|| self.recent(self.apart))
     }
 
     fn starting(&self) -> Option<Guard> {
@@ -88,9 +90,10 @@ impl Situation {
         })
     }
 
-    fn recent(&self) -> Option<Guard> {
+    fn recent(&self, apart: Duration) -> Option<Guard> {
         let ago = self.at.saturating_duration_since(self.changed?);
-        (ago < (self.latency * 3).clamp(LEAST_APART, MOST_APART)).then_some(Guard::Recent {
+        let least = (self.latency * 3).clamp(LEAST_APART, MOST_APART).max(apart);
+        (ago < least).then_some(Guard::Recent {
             seconds: ago.as_secs(),
         })
     }
@@ -110,6 +113,7 @@ mod tests {
             ready: 3,
             obstacle: None,
             changed: None,
+            apart: Duration::ZERO,
             latency: Duration::from_secs(10),
             barren: None,
         };
@@ -177,6 +181,16 @@ mod tests {
                 },
                 None,
                 None,
+            ),
+            (
+                "fewer a while ago",
+                Situation {
+                    changed: Some(at(900)),
+                    apart: Duration::from_secs(150),
+                    ..well
+                },
+                None,
+                Some(Guard::Recent { seconds: 100 }),
             ),
             (
                 "replicas that are slow to start",

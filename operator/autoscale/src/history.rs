@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    capacity::{Capacity, Stretch, flat_out},
+    capacity::{Capacity, ENOUGH_TO_MEASURE_S, Stretch, flat_out},
     demand::{Demand, Load},
     guard::{BARREN, Situation},
     look::{Look, Partition},
@@ -20,7 +20,7 @@ const LATENCY_S: f64 = 10.0;
 /// Starts that are remembered.
 const STARTS: usize = 4;
 /// Growth of what arrives is taken to go on for so long when replicas are added, seconds.
-const FORESIGHT_S: f64 = 120.0;
+const FORESIGHT_S: f64 = 90.0;
 /// A rate over a minute is that of half a minute ago, seconds.
 const LATE_S: f64 = 30.0;
 /// The busiest replica is too busy from here on.
@@ -29,6 +29,8 @@ const TOO_BUSY: f64 = 0.9;
 const TOO_SLOW: f64 = 1.5;
 /// Replicas for a backlog are kept this long after it is gone. Those for what arrives are kept for the whole window.
 const AFTER_BACKLOG: Duration = Duration::from_secs(60);
+/// What would be enough is acted on once it has been the same for so long: what falls step by step is followed in one.
+const SETTLED: Duration = Duration::from_secs(30);
 /// Replicas have gained something if there is at least this part of what they should have (Flink's 0.1).
 const GAIN: f64 = 0.1;
 /// How long the gain is measured, seconds.
@@ -45,6 +47,8 @@ pub struct History {
     steady: Wanted,
     /// Wanted for what waits, too.
     all: Wanted,
+    /// What would be enough, and since when.
+    enough: Option<(i32, Instant)>,
     change: Option<Change>,
     /// How long the last starts took, seconds.
     starts: VecDeque<f64>,
@@ -77,8 +81,16 @@ pub(crate) struct Assessment {
     pub(crate) pressure: Option<Pressure>,
     pub(crate) skewed: bool,
     /// The most that was wanted for what arrives, and for what waits, within their windows. None: not seen for so long.
-    pub(crate) enough: Option<i32>,
+    pub(crate) enough: Option<Enough>,
     pub(crate) situation: Situation,
+}
+
+/// Replicas that would have been enough.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Enough {
+    pub(crate) replicas: i32,
+    /// It does not change any more.
+    pub(crate) settled: bool,
 }
 
 /// Why more replicas are needed, if they are.
@@ -138,7 +150,7 @@ impl History {
         let before = self.latest.take();
         self.samples.add(look);
         self.starting(look);
-        let stretch = flat_out(&self.samples, partitions);
+        let stretch = flat_out(&self.samples, partitions, policy.commits.as_secs_f64());
         let doubted = self.change.is_some_and(|change| change.before.is_some());
         self.capacity
             .learn(look, &self.samples, stretch.as_ref(), doubted);
@@ -152,7 +164,13 @@ impl History {
         self.all.remember(backlog_window, look.at, now.said.wanted);
         let steady = self.steady.most(policy.scale_in_after, look.at);
         let all = self.all.most(backlog_window, look.at);
-        now.said.enough = steady.zip(all).map(|(steady, all)| steady.max(all));
+        let enough = steady.zip(all).map(|(steady, all)| steady.max(all));
+        let before = self.enough.filter(|(before, _)| Some(*before) == enough);
+        self.enough = enough.map(|enough| before.unwrap_or((enough, look.at)));
+        now.said.enough = self.enough.map(|(enough, since)| Enough {
+            replicas: enough,
+            settled: look.at.saturating_duration_since(since) >= SETTLED,
+        });
         self.latest = Some(now.said);
     }
 
@@ -165,7 +183,7 @@ impl History {
         stretch: Option<Stretch>,
         capacity: f64,
     ) -> Said {
-        let mut said = self.said(look);
+        let mut said = self.said(policy, look);
         let growth = self.samples.growth(self.change.map(|change| change.at));
         let latency = self.latency().as_secs_f64();
         let shares = self.samples.shares();
@@ -174,6 +192,8 @@ impl History {
         let rising = stretch.filter(|stretch| stretch.arrival > stretch.consumption);
         let (arrival, more) = match rising {
             Some(stretch) => (stretch.arrival, (stretch.arrival - stretch.consumption) * latency),
+            // All that waits has come since somebody looked last.
+            None if look.replicas == 0 => (self.samples.newest_arrival(), 0.0),
             None => (said.arrival, 0.0),
         };
         let backlog: Vec<f64> = partitions
@@ -189,8 +209,13 @@ impl History {
             utilization: policy.utilization,
             capacity,
         };
-        let steady = load(said.arrival + growth * FORESIGHT_S, &[]).demand();
-        let all = load(arrival, &backlog).demand();
+        // More are added later if it was too few, and taken away much later if it was too many.
+        let at_best = |arrival: f64, backlog| Load {
+            capacity: self.capacity.at_best().unwrap_or(capacity),
+            ..load(arrival, backlog)
+        };
+        let steady = at_best(said.arrival + growth * FORESIGHT_S, &[]).demand();
+        let all = at_best(arrival, &backlog).demand();
         let soon = load(said.arrival + growth * (LATE_S + latency), &[]);
         let can = f64::from(look.ready.max(look.replicas)) * capacity;
         let behind =
@@ -223,7 +248,7 @@ impl History {
 
     /// From lag alone: it is not known what one can do, or does not matter.
     fn by_lag(&self, policy: &Policy, look: &Look, before: Option<&Assessment>) -> Said {
-        let mut said = self.said(look);
+        let mut said = self.said(policy, look);
         let needed = |lag: u64| {
             let needed = lag.div_ceil(policy.lag_per_replica.max(1));
             i32::try_from(needed)
@@ -236,7 +261,9 @@ impl History {
         if policy.basis == Basis::Rates {
             // A second look may know more, and lag that is gone by then needs nobody.
             let again = before.is_some_and(|before| before.wanted > look.replicas);
-            said.pressure = (wanted > look.replicas && again).then_some(Pressure::Lag);
+            // By then it is known what one can do, if they do anything.
+            let behind = lag as f64 > 2.0 * ENOUGH_TO_MEASURE_S * said.consumption;
+            said.pressure = (wanted > look.replicas && again && behind).then_some(Pressure::Lag);
             if look.replicas > 0 {
                 wanted = wanted.min(look.replicas.saturating_mul(PROBE));
             }
@@ -250,7 +277,7 @@ impl History {
         Said { said, steady }
     }
 
-    fn said(&self, look: &Look) -> Assessment {
+    fn said(&self, policy: &Policy, look: &Look) -> Assessment {
         Assessment {
             at: look.at,
             arrival: self.samples.arrival().unwrap_or(0.0).max(0.0),
@@ -266,9 +293,20 @@ impl History {
                 ready: look.ready,
                 obstacle: look.obstacle,
                 changed: self.change.map(|change| change.at),
+                apart: self.apart(policy),
                 latency: self.latency(),
                 barren: self.barren,
             },
+        }
+    }
+
+    /// After replicas were taken away, more are not at once.
+    fn apart(&self, policy: &Policy) -> Duration {
+        let fewer = self.change.is_some_and(|change| change.to < change.from);
+        if fewer {
+            policy.scale_in_after / 2
+        } else {
+            Duration::ZERO
         }
     }
 

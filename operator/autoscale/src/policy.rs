@@ -17,6 +17,8 @@ pub struct Policy {
     pub max_replicas: i32,
     /// Records of lag that one replica is given while it is not known how much it can do. At least 1.
     pub lag_per_replica: u64,
+    /// Time between two commits of a worker.
+    pub commits: Duration,
     /// How far the group may be behind, in time. Lag that would grow beyond it is acted on at once.
     pub max_lag: Duration,
     /// Time in which a backlog is to be worked off.
@@ -59,8 +61,9 @@ impl Default for Policy {
             min_replicas: 1,
             max_replicas: 3,
             lag_per_replica: 10_000,
+            commits: Duration::from_secs(2),
             max_lag: Duration::from_secs(30),
-            catch_up: Duration::from_secs(60),
+            catch_up: Duration::from_secs(120),
             utilization: 0.8,
             scale_in_after: Duration::from_secs(300),
             schedules: Vec::new(),

@@ -31,12 +31,15 @@ pub struct Sample {
     pub calm: bool,
 }
 
+/// End and position of each partition, at a time.
+type Mark = (Instant, Box<[(u64, u64)]>);
+
 /// The last looks, the newest last. All of them are of the same partitions, and no offset goes back.
 #[derive(Clone, Debug, Default)]
 pub struct Samples {
     looks: VecDeque<Sample>,
     /// Ends and positions of each partition: now, about [`STEP`] ago, and up to twice that.
-    marks: VecDeque<(Instant, Box<[(u64, u64)]>)>,
+    marks: VecDeque<Mark>,
 }
 
 impl Samples {
@@ -127,6 +130,38 @@ impl Samples {
     /// Records that arrived per second within the window. None: only one look was made.
     pub fn arrival(&self) -> Option<f64> {
         self.rate(Duration::ZERO, WINDOW, |sample| sample.end)
+    }
+
+    /// Records that arrived per second since the look before the last.
+    pub fn newest_arrival(&self) -> f64 {
+        let mut looks = self.back();
+        let (Some(last), Some(before)) = (looks.next(), looks.next()) else {
+            return 0.0;
+        };
+        let took = last.at.saturating_duration_since(before.at).as_secs_f64();
+        if took > 0.0 {
+            (last.end - before.end) as f64 / took
+        } else {
+            0.0
+        }
+    }
+
+    /// The least lag of the last quarter of the window, if it grew before and within that, else 0.
+    pub fn growing_lag(&self) -> u64 {
+        let Some(last) = self.looks.back() else { return 0 };
+        let within = |window: Duration| {
+            self.back()
+                .take_while(move |look| last.at.saturating_duration_since(look.at) <= window)
+        };
+        let begin = |window| within(window).last().map(|first| first.lag);
+        let grows = begin(WINDOW) < begin(WINDOW / 4) && begin(WINDOW / 4) < Some(last.lag);
+        let least = within(WINDOW / 4).map(|look| look.lag).min().unwrap_or(0);
+        // One look says nothing of how long it has been so.
+        if grows && within(WINDOW / 4).nth(2).is_some() {
+            least
+        } else {
+            0
+        }
     }
 
     /// Records that were worked on per second within the window.

@@ -55,12 +55,32 @@ pub struct Flink {
 impl Flink {
     /// As it is if nothing is said.
     pub fn plain(min_replicas: i32) -> Box<dyn Rule> {
-        Self::rule(min_replicas, Options { every: 60, window: 900, stabilization: 300, catch_up: 1800.0, restart: 300.0, down: 3600 })
+        Self::rule(
+            min_replicas,
+            Options {
+                every: 60,
+                window: 900,
+                stabilization: 300,
+                catch_up: 1800.0,
+                restart: 300.0,
+                down: 3600,
+            },
+        )
     }
 
     /// In naru's times, which Flink does not suggest to anybody.
     pub fn quick(min_replicas: i32) -> Box<dyn Rule> {
-        Self::rule(min_replicas, Options { every: 5, window: 60, stabilization: 15, catch_up: 60.0, restart: 10.0, down: 300 })
+        Self::rule(
+            min_replicas,
+            Options {
+                every: 5,
+                window: 60,
+                stabilization: 15,
+                catch_up: 60.0,
+                restart: 10.0,
+                down: 300,
+            },
+        )
     }
 
     fn rule(min_replicas: i32, options: Options) -> Box<dyn Rule> {
@@ -88,14 +108,24 @@ impl Flink {
         let busy = counted.iter().map(|sample| sample.busy).sum::<f64>() / counted.len() as f64;
         let said = if input > 0.0 { input / busy } else { f64::INFINITY };
         let observed = (last.lag >= OBSERVED * input && input > 0.0).then_some(input);
-        let rate = observed.filter(|observed| said > observed * SWITCH).unwrap_or(said);
+        let rate = observed
+            .filter(|observed| said > observed * SWITCH)
+            .unwrap_or(said);
         let backlog = last.lag / arrival.max(1e-9) > BACKLOG;
         let capacity = |utilization: f64, restart: bool| {
-            let restart = if restart { arrival * self.options.restart } else { 0.0 };
+            let restart = if restart {
+                arrival * self.options.restart
+            } else {
+                0.0
+            };
             (last.lag + restart) / self.options.catch_up + arrival / utilization
         };
         let up = capacity(if backlog { 1.0 } else { TARGET + BAND }, false);
-        let down = if backlog { f64::INFINITY } else { capacity(TARGET - BAND, true) };
+        let down = if backlog {
+            f64::INFINITY
+        } else {
+            capacity(TARGET - BAND, true)
+        };
         if (up..=down).contains(&rate) {
             return Some(replicas);
         }
@@ -120,7 +150,12 @@ impl Rule for Flink {
         if seen.replicas == 0 {
             return Some((1, "it knows no zero".to_owned()));
         }
-        self.samples.push(Sample { second: seen.second, worked: seen.worked, lag, busy });
+        self.samples.push(Sample {
+            second: seen.second,
+            worked: seen.worked,
+            lag,
+            busy,
+        });
         let begins = seen.second.saturating_sub(self.options.window);
         self.samples.retain(|sample| sample.second >= begins);
         let wanted = self.wanted(seen.replicas)?;
@@ -141,7 +176,10 @@ impl Rule for Flink {
             wanted
         };
         if to == seen.replicas {
-            if self.down.is_some_and(|(since, _)| seen.second >= since + self.options.down) {
+            if self
+                .down
+                .is_some_and(|(since, _)| seen.second >= since + self.options.down)
+            {
                 self.down = None;
             }
             return None;

@@ -50,18 +50,39 @@ impl Keda {
     fn sync(&mut self, seen: &Seen, lag: f64) -> Option<i32> {
         let limit = PARTITIONS as i32;
         let lag = lag.min(f64::from(limit) * self.threshold);
+        if self.wanted.is_empty() {
+            // As the controller does when it begins.
+            self.wanted.push_back((seen.second, seen.replicas));
+        }
         let ratio = lag / (self.threshold * f64::from(seen.replicas));
         let near = (ratio - 1.0).abs() <= TOLERANCE;
-        let desired = if near { seen.replicas } else { (lag / self.threshold).ceil() as i32 };
+        let desired = if near {
+            seen.replicas
+        } else {
+            (lag / self.threshold).ceil() as i32
+        };
         let desired = desired.clamp(self.min_replicas.max(1), limit);
         self.wanted.push_back((seen.second, desired));
-        while self.wanted.front().is_some_and(|(at, _)| at + STABLE < seen.second) {
+        while self
+            .wanted
+            .front()
+            .is_some_and(|(at, _)| at + STABLE < seen.second)
+        {
             self.wanted.pop_front();
         }
-        let stable = self.wanted.iter().map(|(_, wanted)| *wanted).max().unwrap_or(desired);
+        let stable = self
+            .wanted
+            .iter()
+            .map(|(_, wanted)| *wanted)
+            .max()
+            .unwrap_or(desired);
         // Up by the larger of 100 % and 4 pods each 15 s, which is each sync.
         let most = (seen.replicas * 2).max(seen.replicas + 4);
-        let to = if desired > seen.replicas { desired.min(most) } else { stable.min(seen.replicas) };
+        let to = if desired > seen.replicas {
+            desired.min(most)
+        } else {
+            stable.min(seen.replicas)
+        };
         (to != seen.replicas).then_some(to)
     }
 }

@@ -7,7 +7,7 @@ use naru_autoscale::{History, Look, Policy, decide};
 
 use crate::{
     rules::{Rule, Seen},
-    world::PARTITIONS,
+    world::{CAPACITY, PARTITIONS},
 };
 
 const EVERY: u32 = 5;
@@ -20,7 +20,16 @@ pub struct Naru {
 
 impl Naru {
     /// With all settings as they are if nothing is said. What a pod can do is not known at the beginning.
-    pub fn rule(min_replicas: i32) -> Box<dyn Rule> {
+    pub fn unknowing(min_replicas: i32) -> Box<dyn Rule> {
+        Self::rule(min_replicas, History::default())
+    }
+
+    /// The same for a group that it has known for a while.
+    pub fn knowing(min_replicas: i32) -> Box<dyn Rule> {
+        Self::rule(min_replicas, History::with_capacity(Some(CAPACITY)))
+    }
+
+    fn rule(min_replicas: i32, history: History) -> Box<dyn Rule> {
         Box::new(Self {
             start: Instant::now(),
             policy: Policy {
@@ -28,7 +37,7 @@ impl Naru {
                 max_replicas: PARTITIONS as i32,
                 ..Policy::default()
             },
-            history: History::default(),
+            history,
         })
     }
 }

@@ -36,7 +36,12 @@ pub struct Moment {
 }
 
 /// Lets a rule scale a group under this load.
-pub fn run(shape: Shape, mut rule: Box<dyn Rule>) -> Outcome {
+pub fn run(shape: Shape, rule: Box<dyn Rule>) -> Outcome {
+    run_at(shape, rule, 0)
+}
+
+/// The same, with the rule beginning so many seconds earlier: its looks fall on other seconds.
+pub fn run_at(shape: Shape, mut rule: Box<dyn Rule>, offset: u32) -> Outcome {
     let mut world = World::new(shape);
     let mut outcome = Outcome {
         lag_seconds: 0.0,
@@ -47,7 +52,7 @@ pub fn run(shape: Shape, mut rule: Box<dyn Rule>) -> Outcome {
     while world.second < shape.lasts {
         world.step();
         let seen = Seen {
-            second: world.second,
+            second: world.second + offset,
             replicas: world.replicas,
             ready: world.ready(),
             partitions: world.partitions(),
@@ -56,7 +61,12 @@ pub fn run(shape: Shape, mut rule: Box<dyn Rule>) -> Outcome {
         };
         if let Some((to, why)) = rule.tick(&seen) {
             let (second, from) = (world.second, world.replicas);
-            outcome.decisions.push(Made { second, from, to, why });
+            outcome.decisions.push(Made {
+                second,
+                from,
+                to,
+                why,
+            });
             world.scale(to);
         }
         outcome.lag_seconds += world.lag();
@@ -76,19 +86,35 @@ impl Outcome {
     /// Pods above what the load took at that time, at most. What is asked for because of a backlog counts, too.
     pub fn overshoot(&self) -> i32 {
         let peak = self.course.iter().map(|moment| moment.oracle).max().unwrap_or(0);
-        let most = self.course.iter().map(|moment| moment.replicas).max().unwrap_or(0);
+        let most = self
+            .course
+            .iter()
+            .map(|moment| moment.replicas)
+            .max()
+            .unwrap_or(0);
         (most - peak).max(0)
     }
 
     /// Decisions for fewer pods while the brokers were down.
     pub fn scale_ins_during_outage(&self) -> usize {
-        let down = |made: &&Made| self.course.get(made.second as usize - 1).is_some_and(|moment| moment.down);
-        self.decisions.iter().filter(down).filter(|made| made.to < made.from).count()
+        let down = |made: &&Made| {
+            self.course
+                .get(made.second as usize - 1)
+                .is_some_and(|moment| moment.down)
+        };
+        self.decisions
+            .iter()
+            .filter(down)
+            .filter(|made| made.to < made.from)
+            .count()
     }
 
     /// Seconds from a moment to the first decision for more pods after it.
     pub fn reaction(&self, from: u32) -> Option<u32> {
-        let first = self.decisions.iter().find(|made| made.second > from && made.to > made.from)?;
+        let first = self
+            .decisions
+            .iter()
+            .find(|made| made.second > from && made.to > made.from)?;
         Some(first.second - from)
     }
 

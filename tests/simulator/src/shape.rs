@@ -12,6 +12,8 @@ pub struct Shape {
     pub lasts: u32,
     /// Records per second that are produced at this second.
     pub arrival: fn(f64) -> f64,
+    /// So many times as much.
+    pub times: f64,
     /// The part of them that goes to the first partition. None: as much as to the others.
     pub hot: Option<f64>,
     /// Seconds that a pod takes from being asked for to joining the group.
@@ -27,6 +29,7 @@ const PLAIN: Shape = Shape {
     about: "",
     lasts: 3600,
     arrival: |_| 0.0,
+    times: 1.0,
     hot: None,
     start: 10,
     outage: None,
@@ -68,7 +71,13 @@ pub const SHAPES: [Shape; 11] = [
     Shape {
         name: "spikes",
         about: "700/s, and every 10 min 6,000/s for 20 s",
-        arrival: |at| if at > 300.0 && (at - 300.0) % 600.0 < 20.0 { 6000.0 } else { 700.0 },
+        arrival: |at| {
+            if at > 300.0 && (at - 300.0) % 600.0 < 20.0 {
+                6000.0
+            } else {
+                700.0
+            }
+        },
         ..PLAIN
     },
     Shape {
@@ -80,14 +89,26 @@ pub const SHAPES: [Shape; 11] = [
     Shape {
         name: "skew",
         about: "the step to 2,000/s, 30 % of it in one partition",
-        arrival: |at| if (300.0..2100.0).contains(&at) { 2000.0 } else { 500.0 },
+        arrival: |at| {
+            if (300.0..2100.0).contains(&at) {
+                2000.0
+            } else {
+                500.0
+            }
+        },
         hot: Some(0.3),
         ..PLAIN
     },
     Shape {
         name: "hopeless-skew",
         about: "the same, but 60 % in one partition: more than a pod can do",
-        arrival: |at| if (300.0..2100.0).contains(&at) { 2000.0 } else { 500.0 },
+        arrival: |at| {
+            if (300.0..2100.0).contains(&at) {
+                2000.0
+            } else {
+                500.0
+            }
+        },
         hot: Some(0.6),
         ..PLAIN
     },
@@ -110,12 +131,29 @@ pub const SHAPES: [Shape; 11] = [
         name: "wake",
         about: "nothing, and 1,500/s for 10 min now and then; no pod in between",
         lasts: 5400,
-        arrival: |at| if (600.0..1200.0).contains(&(at % 2700.0)) { 1500.0 } else { 0.0 },
+        arrival: |at| {
+            if (600.0..1200.0).contains(&(at % 2700.0)) {
+                1500.0
+            } else {
+                0.0
+            }
+        },
         min_replicas: 0,
         ..PLAIN
     },
 ];
 
+impl Shape {
+    /// Records per second that are produced at this second.
+    pub fn at(&self, second: f64) -> f64 {
+        (self.arrival)(second) * self.times
+    }
+}
+
 fn step(at: f64) -> f64 {
-    if (300.0..2100.0).contains(&at) { 3500.0 } else { 700.0 }
+    if (300.0..2100.0).contains(&at) {
+        3500.0
+    } else {
+        700.0
+    }
 }

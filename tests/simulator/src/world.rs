@@ -42,8 +42,9 @@ pub struct World {
 impl World {
     /// As many pods as the load at its beginning takes, working.
     pub fn new(shape: Shape) -> Self {
-        let arrival = (shape.arrival)(0.0);
-        let replicas = ((arrival / CAPACITY / 0.8).ceil() as i32).max(shape.min_replicas);
+        let arrival = shape.at(0.0);
+        let minute = (0..60).map(|second| shape.at(second.into())).sum::<f64>() / 60.0;
+        let replicas = ((minute / CAPACITY / 0.8).ceil() as i32).max(shape.min_replicas);
         Self {
             shape,
             second: 0,
@@ -75,7 +76,9 @@ impl World {
 
     /// Are the brokers down?
     pub fn down(&self) -> bool {
-        self.shape.outage.is_some_and(|(from, to)| (from..to).contains(&self.second))
+        self.shape
+            .outage
+            .is_some_and(|(from, to)| (from..to).contains(&self.second))
     }
 
     /// What Kafka says. None while it is down.
@@ -87,7 +90,12 @@ impl World {
 
     /// Records that nobody has worked on yet.
     pub fn lag(&self) -> f64 {
-        self.ends.iter().zip(&self.done).map(|(end, done)| end - done).sum::<f64>() + self.held
+        self.ends
+            .iter()
+            .zip(&self.done)
+            .map(|(end, done)| end - done)
+            .sum::<f64>()
+            + self.held
     }
 
     /// Records that were worked on so far.
@@ -106,12 +114,13 @@ impl World {
         let least = i32::from(self.arrival > 0.0).max(self.shape.min_replicas);
         let pods = (1..=PARTITIONS as i32).find(keeps_up);
         // None does if one partition is too much for a pod.
-        pods.unwrap_or_else(|| (self.arrival / CAPACITY).ceil() as i32).max(least)
+        pods.unwrap_or_else(|| (self.arrival / CAPACITY).ceil() as i32)
+            .max(least)
     }
 
     /// The next second.
     pub fn step(&mut self) {
-        self.arrival = (self.shape.arrival)(f64::from(self.second));
+        self.arrival = self.shape.at(f64::from(self.second));
         self.produce();
         let members = self.ready() as usize;
         if members != self.members {
@@ -150,8 +159,10 @@ impl World {
     /// One pod's second: it takes from each of its partitions in turn, so that the ones with little are done first.
     fn consume(&mut self, mine: &[usize]) {
         let mut left = CAPACITY;
-        let mut waiting: Vec<(usize, f64)> =
-            mine.iter().map(|number| (*number, self.ends[*number] - self.done[*number])).collect();
+        let mut waiting: Vec<(usize, f64)> = mine
+            .iter()
+            .map(|number| (*number, self.ends[*number] - self.done[*number]))
+            .collect();
         waiting.sort_by(|(_, one), (_, other)| one.total_cmp(other));
         for (number, (partition, waits)) in waiting.iter().enumerate() {
             let takes = waits.min(left / (waiting.len() - number) as f64);
