@@ -49,7 +49,7 @@ pub struct Settings {
     #[arg(long, env = "NARU_AUTOSCALE_EVERY", default_value = "5s", value_parser = time_between_looks)]
     pub autoscale_every: Duration,
     /// How long fewer workers must have been enough before there are fewer.
-    #[arg(long, env = "NARU_SCALE_IN_AFTER", default_value = "60s", value_parser = humantime::parse_duration)]
+    #[arg(long, env = "NARU_SCALE_IN_AFTER", default_value = "5m", value_parser = humantime::parse_duration)]
     pub scale_in_after: Duration,
     /// Time after which a resource is looked at although nothing told that it changed, 1s to 1h.
     #[arg(long, env = "NARU_RESYNC", default_value = "30s", value_parser = time_between_looks)]

@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use kube::{
@@ -14,7 +15,7 @@ use naru_api::{
 };
 
 use crate::{
-    autoscale::{Policy, run::Target},
+    autoscale::{Basis, Policy, run::Target},
     controller::{Guarded, status::Conditions},
     filtered_sum,
     metrics::Object,
@@ -88,6 +89,8 @@ impl Targets {
         let own = job.spec.kafka.as_ref().map(|kafka| &kafka.bootstrap_servers);
         let mut policy = self.policy(&job.spec.scaling, RANGES_PER_FETCHER);
         policy.max_replicas = scrape_job::most_fetchers(&job.spec);
+        // Fetchers share the rate that the site is asked at: more of them are not faster.
+        policy.basis = Basis::Lag;
         Some(Target {
             object: Object {
                 kind: scrape_job::KIND,
@@ -133,16 +136,26 @@ impl Targets {
             topic: sum.spec.input.topic.clone(),
             // Without any the spec is refused.
             bootstrap_servers: self.settings.bootstrap_servers(own).unwrap_or_default(),
-            policy: self.policy(&sum.spec.scaling, RECORDS_PER_WORKER),
+            policy: Policy {
+                commits: Duration::from_millis(sum.spec.commit_interval.as_millis()),
+                ..self.policy(&sum.spec.scaling, RECORDS_PER_WORKER)
+            },
         })
     }
 
     fn policy(&self, scaling: &Scaling, lag_per_replica: i64) -> Policy {
+        let usual = Policy::default();
+        let length = |said: Option<&naru_api::Duration>, usual| {
+            said.map_or(usual, |said| Duration::from_millis(said.as_millis()))
+        };
         Policy {
             min_replicas: scaling.min_replicas,
             max_replicas: scaling.max_replicas,
-            lag_per_replica: scaling.lag_per_replica.unwrap_or(lag_per_replica),
-            scale_in_after: self.settings.scale_in_after,
+            lag_per_replica: u64::try_from(scaling.lag_per_replica.unwrap_or(lag_per_replica)).unwrap_or(1),
+            max_lag: length(scaling.max_lag.as_ref(), usual.max_lag),
+            catch_up: length(scaling.catch_up.as_ref(), usual.catch_up),
+            scale_in_after: length(scaling.scale_in_after.as_ref(), self.settings.scale_in_after),
+            ..usual
         }
     }
 }

@@ -118,10 +118,13 @@ pub fn replicas(deployment: &Deployment) -> i32 {
 /// Replicas where nothing was said: what the API server fills in.
 const UNSAID: i32 = 1;
 
-/// The part of a Deployment that says how many replicas it is to have.
+/// The part of a Deployment that says how many replicas it is to have, and has.
 #[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Scaled {
     spec: ScaledSpec,
+    #[serde(default)]
+    status: ScaledStatus,
 }
 
 #[derive(Debug, Deserialize)]
@@ -129,9 +132,27 @@ struct ScaledSpec {
     replicas: Option<i32>,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct ScaledStatus {
+    replicas: i32,
+    ready_replicas: i32,
+    updated_replicas: i32,
+}
+
 impl Scaled {
     pub fn replicas(&self) -> i32 {
         self.spec.replicas.unwrap_or(UNSAID)
+    }
+
+    /// Replicas that work, of whatever template.
+    pub fn ready(&self) -> i32 {
+        self.status.ready_replicas
+    }
+
+    /// Are there replicas of an earlier template?
+    pub fn is_rolling_out(&self) -> bool {
+        self.status.updated_replicas < self.status.replicas
     }
 }
 

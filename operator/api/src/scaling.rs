@@ -3,7 +3,9 @@
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-/// Workers are scaled with their consumer lag between two bounds, never above the partition count.
+use crate::{Duration, rules::between};
+
+/// Workers are scaled with their load between two bounds, never above the partition count.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 // No message with the numbers in it: to the API server's estimate of its cost, their text has no bound.
@@ -18,10 +20,24 @@ pub struct Scaling {
     #[schemars(range(min = 1, max = 1000))]
     pub max_replicas: i32,
     /// Lag that one worker is given: ranges of ids for a ScrapeJob (default 2), records for a FilteredSum (default
-    /// 10000).
+    /// 10000) until it is known how much a worker can do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub lag_per_replica: Option<i64>,
+    /// How far the workers of a FilteredSum may be behind, in time (from 1s to 24h, default 30s). There are more of them at once
+    /// when they would be further behind before more of them work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = between("1s", "24h"))]
+    pub max_lag: Option<Duration>,
+    /// Time in which the workers of a FilteredSum are to work off a backlog (from 10s to 24h, default 2m).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = between("10s", "24h"))]
+    pub catch_up: Option<Duration>,
+    /// How long fewer workers must have been enough before there are fewer (from 10s to 24h). Default: what the operator
+    /// was installed with, 5m unless told otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = between("10s", "24h"))]
+    pub scale_in_after: Option<Duration>,
 }
 
 impl Scaling {
@@ -40,6 +56,9 @@ impl Default for Scaling {
             min_replicas: Self::default_min_replicas(),
             max_replicas: Self::default_max_replicas(),
             lag_per_replica: None,
+            max_lag: None,
+            catch_up: None,
+            scale_in_after: None,
         }
     }
 }

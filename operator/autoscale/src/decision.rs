@@ -8,7 +8,7 @@ use crate::{
     guard::Guard,
     history::{Assessment, History, Pressure},
     look::Look,
-    policy::{Mode, Policy},
+    policy::{Basis, Mode, Policy},
 };
 
 /// What is to be done, why, and from which figures.
@@ -164,7 +164,10 @@ fn judge(policy: &Policy, now: &Assessment, figures: &Figures, wall: Timestamp) 
     }
     if let Some(pressure) = now.pressure {
         if wanted > replicas {
-            return match now.situation.out() {
+            // By lag alone nothing is measured, so that nothing has to come to rest for that.
+            let measured =
+                |guard: &Guard| policy.basis == Basis::Rates || matches!(guard, Guard::Obstacle(_));
+            return match now.situation.out().filter(measured) {
                 Some(guard) => (None, Why::Held(guard)),
                 None => (Some(wanted), pressure.into()),
             };

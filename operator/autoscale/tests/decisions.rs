@@ -216,6 +216,21 @@ fn by_lag_alone_one_look_is_enough() {
         group.ends[0] += lag;
         assert_eq!(group.look(true).target(), expected, "{lag}");
     }
+    // And for the next step, too: there is nothing to be measured in between.
+    let mut group = Group::new(
+        Policy {
+            basis: Basis::Lag,
+            ..policy(1, 5)
+        },
+        1,
+        3,
+    );
+    group.ends[0] += 10_002.0;
+    let decision = group.look(true);
+    assert!(group.obey(&decision));
+    group.ready = 1;
+    group.ends[0] += 10_002.0;
+    assert_eq!(group.look(true).target(), Some(3));
 }
 
 #[test]

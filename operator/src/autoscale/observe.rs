@@ -29,7 +29,7 @@ use rdkafka::{
 use snafu::Snafu;
 
 pub use self::reader::Reader;
-use super::Lag;
+use super::{Lag, Partition};
 
 /// Deadline of one look.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -191,14 +191,14 @@ pub struct Observer {
 /// A group that had nothing to do when its topic ended here.
 struct Idle {
     ends: BTreeMap<i32, i64>,
-    records: u64,
+    lag: Lag,
     until: Instant,
 }
 
 impl Idle {
     /// Had it nothing to do as far as the caller cares, and not too long ago?
     fn holds(&self, negligible: u64) -> bool {
-        self.records <= negligible && self.until > Instant::now()
+        self.lag.records <= negligible && self.until > Instant::now()
     }
 }
 
@@ -220,7 +220,7 @@ impl Observer {
         let idle = self.idle();
         let idle = idle.as_ref().filter(|idle| idle.holds(negligible))?;
         let ends = self.reader.remembered_ends(&self.topic, Instant::now())?;
-        (*ends == idle.ends).then(|| lag(idle.records, &ends))
+        (*ends == idle.ends).then(|| idle.lag.clone())
     }
 
     /// The lag now. Up to `negligible` records in all the exact number makes no difference to the caller, and may be
@@ -235,13 +235,13 @@ impl Observer {
         if let Some(idle) = kept.as_ref().filter(|idle| idle.holds(negligible)) {
             let ends = self.reader.recent_ends(&self.topic, deadline)?;
             if *ends == idle.ends {
-                return Ok(lag(idle.records, &ends));
+                return Ok(idle.lag.clone());
             }
         }
         let (lag, ends) = self.look(negligible, deadline)?;
         *kept = (lag.records <= negligible).then(|| Idle {
             ends,
-            records: lag.records,
+            lag: lag.clone(),
             // Spread, so that groups that were first seen together are not asked together for ever.
             until: Instant::now() + TRUSTED.mul_f64(rand::random_range(0.8..1.2)),
         });
@@ -263,24 +263,29 @@ impl Observer {
         let ends = reader.offsets(topic, &partitions, Offset::End, left(deadline))?;
         let ahead = ahead(&starts, &committed, &ends);
         let apparent = total(ahead.values().map(length));
-        let records = if apparent <= negligible {
-            apparent
+        let counted = if apparent <= negligible {
+            BTreeMap::new()
         } else {
-            self.records(ahead, deadline)?
+            self.counted(&ahead, deadline)?
         };
-        Ok((lag(records, &ends), ends))
+        Ok((lag(&ahead, &counted), ends))
     }
 
-    fn records(&self, ahead: BTreeMap<i32, Range<i64>>, deadline: Instant) -> Result<u64, Error> {
-        let (short, long): (BTreeMap<_, _>, BTreeMap<_, _>) = ahead
-            .into_iter()
-            .partition(|(_, offsets)| length(offsets) <= COUNTED);
+    /// How many records the partitions with few offsets before the group hold.
+    fn counted(
+        &self,
+        ahead: &BTreeMap<i32, Range<i64>>,
+        deadline: Instant,
+    ) -> Result<BTreeMap<i32, u64>, Error> {
+        let is_short = |offsets: &Range<i64>| length(offsets) <= COUNTED;
         // A panic elsewhere cannot leave a half-made count behind.
         let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
-        counted.retain(|partition, (offsets, _)| short.get(partition) == Some(offsets));
-        let new: BTreeMap<_, _> = short
-            .into_iter()
-            .filter(|(partition, offsets)| !offsets.is_empty() && !counted.contains_key(partition))
+        counted.retain(|partition, (offsets, _)| ahead.get(partition) == Some(offsets));
+        let new: BTreeMap<_, _> = ahead
+            .iter()
+            .filter(|(_, offsets)| is_short(offsets) && !offsets.is_empty())
+            .filter(|(partition, _)| !counted.contains_key(partition))
+            .map(|(partition, offsets)| (*partition, offsets.clone()))
             .collect();
         if !new.is_empty() {
             let mut counts = self.reader.count(&self.topic, &new, deadline)?;
@@ -289,8 +294,10 @@ impl Observer {
                 .map(|(partition, offsets)| (partition, (offsets, counts.remove(&partition).unwrap_or(0))));
             counted.extend(found);
         }
-        Ok(total(long.values().map(length))
-            .saturating_add(total(counted.values().map(|(_, records)| *records))))
+        Ok(counted
+            .iter()
+            .map(|(partition, (_, records))| (*partition, *records))
+            .collect())
     }
 }
 
@@ -312,11 +319,14 @@ fn ahead(
     ends.iter().map(of).collect()
 }
 
-fn lag(records: u64, ends: &BTreeMap<i32, i64>) -> Lag {
-    Lag {
-        records,
-        partitions: i32::try_from(ends.len()).unwrap_or(i32::MAX),
-    }
+/// The lag of each partition: as counted, or else as many records as there are offsets. Pure.
+fn lag(ahead: &BTreeMap<i32, Range<i64>>, counted: &BTreeMap<i32, u64>) -> Lag {
+    let of = |(partition, offsets): (&i32, &Range<i64>)| Partition {
+        end: u64::try_from(offsets.end).unwrap_or(0),
+        position: u64::try_from(offsets.start).unwrap_or(0),
+        lag: counted.get(partition).copied().unwrap_or_else(|| length(offsets)),
+    };
+    Lag::of(ahead.iter().map(of).collect())
 }
 
 fn length(offsets: &Range<i64>) -> u64 {
@@ -407,6 +417,15 @@ mod tests {
             );
             assert_eq!(found, BTreeMap::from([(0, expected)]), "{case}");
         }
+    }
+
+    #[test]
+    fn what_was_counted_is_the_lag_and_offsets_are_where_the_group_is() {
+        let ahead = BTreeMap::from([(0, 4..10), (1, 7..7), (2, 0..5000)]);
+        let lag = lag(&ahead, &BTreeMap::from([(0, 3)]));
+        let partition = |position, end, lag| Partition { end, position, lag };
+        let offsets = vec![partition(4, 10, 3), partition(7, 7, 0), partition(0, 5000, 5000)];
+        assert_eq!((lag.records, lag.partitions, lag.offsets), (5003, 3, offsets));
     }
 
     #[test]

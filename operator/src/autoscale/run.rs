@@ -1,4 +1,4 @@
-//! The autoscaler: looks at every group of workers in turn, and carries out what [`decide`] decides.
+//! The autoscaler: looks at every group of workers in turn, and carries out what [`super::decide`] decides.
 
 mod conditions;
 mod scale;
@@ -21,7 +21,7 @@ use self::{
     scale::Refusal,
     watched::{Watched, Watches},
 };
-use super::Policy;
+use super::{Obstacle, Policy};
 use crate::{controller::Context, metrics::Object};
 
 /// Targets that are looked at at once.
@@ -129,18 +129,25 @@ async fn look(context: &Context, target: &Target, mut watched: Watched, written:
     let metrics = &context.metrics.scaling;
     metrics.looked(context.settings.autoscale_every);
     // Without a Deployment nothing was applied yet.
-    let Some(replicas) = scale::replicas(context, target) else {
+    let Some(workers) = scale::workers(context, target) else {
         metrics.lag(&target.object, None);
         return watched;
     };
     let Some(lag) = watched.lag(&target.policy, &context.metrics.external).await else {
         return watched;
     };
-    let known = lag.as_ref().ok().copied();
+    let known = lag.as_ref().ok();
     metrics.lag(&target.object, known.map(|lag| lag.records));
-    let seen = replicas;
-    let replicas = watched.replicas(seen, Instant::now());
-    let scaled = scale::scale(context, target, &mut watched.history, replicas, known).await;
+    let (seen, now) = (workers.replicas(), Instant::now());
+    let seen_group = super::Look {
+        at: now,
+        replicas: watched.replicas(seen, now),
+        ready: workers.ready(),
+        obstacle: workers.is_rolling_out().then_some(Obstacle::Rollout),
+        busy: None,
+        partitions: known.map(|lag| lag.offsets.clone()),
+    };
+    let scaled = scale::scale(context, target, &mut watched.history, &seen_group).await;
     if let Ok(Some(to)) = scaled {
         watched.told(seen, to, Instant::now());
     }

@@ -1,7 +1,8 @@
 //! Sees and changes the replicas of a Deployment.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use jiff::Timestamp;
 use k8s_openapi::api::{
     apps::v1::Deployment,
     autoscaling::v1::{Scale, ScaleSpec},
@@ -17,7 +18,7 @@ use tokio::time::timeout;
 
 use super::Target;
 use crate::{
-    autoscale::{Decision, History, Lag, Observation, decide},
+    autoscale::{History, Look, decide},
     controller::Context,
     metrics::Object,
     worker,
@@ -28,11 +29,10 @@ const FIELD_MANAGER: &str = "naru/autoscaler";
 /// Deadline of one request.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// How many replicas the target's Deployment asks for, as the watch has it. None if there is no such Deployment.
-pub(super) fn replicas(context: &Context, target: &Target) -> Option<i32> {
+/// The replicas of the target's Deployment, as the watch has it. None if there is no such Deployment.
+pub(super) fn workers(context: &Context, target: &Target) -> Option<worker::Scaled> {
     let deployments = &context.live.deployments;
-    let part: worker::Scaled = deployments.part(&target.object.namespace, &target.deployment)?;
-    Some(part.replicas())
+    deployments.part(&target.object.namespace, &target.deployment)
 }
 
 /// Decides, and changes the replicas if so decided. Returns how many there are to be then.
@@ -40,15 +40,10 @@ pub(super) async fn scale(
     context: &Context,
     target: &Target,
     history: &mut History,
-    replicas: i32,
-    lag: Option<Lag>,
+    look: &Look,
 ) -> Result<Option<i32>, Refusal> {
-    let seen = Observation {
-        at: Instant::now(),
-        replicas,
-        lag,
-    };
-    history.remember(&target.policy, &seen);
+    history.remember(&target.policy, look);
+    let replicas = look.replicas;
     let Target {
         object, deployment, ..
     } = target;
@@ -58,13 +53,15 @@ pub(super) async fn scale(
         name,
     } = object;
     let metrics = &context.metrics.scaling;
-    match decide(&target.policy, history, &seen) {
-        Decision::Hold { reason } => {
+    let decision = decide(&target.policy, history, look, Timestamp::now());
+    let reason = decision.to_string();
+    match decision.scale_to() {
+        None => {
             metrics.decided(object, replicas, replicas);
             tracing::debug!(kind, %namespace, %name, replicas, reason, "holding");
             Ok(None)
         }
-        Decision::ScaleTo { replicas: to, reason } => {
+        Some(to) => {
             let scale = Scale {
                 metadata: ObjectMeta {
                     name: Some(deployment.clone()),
@@ -78,6 +75,7 @@ pub(super) async fn scale(
             let deployments = deployments(&context.client, target);
             let patched = within(deployments.patch_scale(deployment, &parameters, &patch)).await;
             patched.map_err(|problem| problem.doing(format!("scale Deployment {deployment:?}")))?;
+            history.changed(look.at, replicas, to);
             metrics.decided(object, replicas, to);
             tracing::info!(kind, %namespace, %name, from = replicas, to, reason, "scaled");
             publish(context, target, replicas, to, reason).await;

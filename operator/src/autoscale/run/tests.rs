@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    autoscale::{History, Lag, Policy},
+    autoscale::{self, Basis, History, Lag, Partition, Policy},
     controller::{Context, fake::Server},
     settings::Settings,
 };
@@ -50,8 +50,22 @@ fn target() -> Target {
             min_replicas: 1,
             max_replicas: 5,
             lag_per_replica: 10_000,
-            scale_in_after: Duration::from_secs(60),
+            // One look is enough.
+            basis: Basis::Lag,
+            ..Policy::default()
         },
+    }
+}
+
+/// A look at three partitions with this lag in all.
+fn seen(replicas: i32, lag: Option<u64>) -> autoscale::Look {
+    autoscale::Look {
+        at: Instant::now(),
+        replicas,
+        ready: replicas,
+        obstacle: None,
+        busy: None,
+        partitions: lag.map(|lag| vec![Partition::new(0, lag), Partition::new(0, 0), Partition::new(0, 0)]),
     }
 }
 
@@ -93,12 +107,9 @@ async fn a_decision_becomes_a_patch_of_the_scale_and_an_event() {
         .deployments
         .put(context.live.deployments.begin(), &deployment(1));
     let work = tokio::spawn(async move {
-        let lag = Some(Lag {
-            records: 25_000,
-            partitions: 3,
-        });
-        let replicas = scale::replicas(&context, &target()).unwrap();
-        scale::scale(&context, &target(), &mut History::default(), replicas, lag).await
+        let replicas = scale::workers(&context, &target()).unwrap().replicas();
+        let look = seen(replicas, Some(25_000));
+        scale::scale(&context, &target(), &mut History::default(), &look).await
     });
     let path = "/apis/apps/v1/namespaces/shop/deployments/total-sum/scale";
     let (line, body) = answer(&mut server, StatusCode::OK, scale_of(3)).await;
@@ -121,7 +132,8 @@ async fn a_decision_becomes_a_patch_of_the_scale_and_an_event() {
     assert_eq!(event["reason"], "ScaledOut");
     assert_eq!(
         event["note"],
-        "\"total-sum\" from 1 to 3: lag 25000 over 3 partitions wants 3 replicas"
+        "\"total-sum\" from 1 to 3: lag 25000 over 3 partitions, 0.00 records/s arrive and 0.00 are worked on, which wants \
+         3 replicas: that is more lag than they are given"
     );
     assert_eq!(work.await.unwrap(), Ok(Some(3)));
 }
@@ -129,7 +141,7 @@ async fn a_decision_becomes_a_patch_of_the_scale_and_an_event() {
 #[tokio::test]
 async fn without_lag_nothing_is_patched() {
     let (context, mut server) = context();
-    scale::scale(&context, &target(), &mut History::default(), 3, None)
+    scale::scale(&context, &target(), &mut History::default(), &seen(3, None))
         .await
         .unwrap();
     drop(context);
@@ -215,11 +227,13 @@ async fn a_decision_is_not_made_again_while_the_watch_lags() {
 async fn a_refusal_names_the_deployment() {
     let (context, mut server) = context();
     let work = tokio::spawn(async move {
-        let lag = Some(Lag {
-            records: 25_000,
-            partitions: 3,
-        });
-        scale::scale(&context, &target(), &mut History::default(), 1, lag).await
+        scale::scale(
+            &context,
+            &target(),
+            &mut History::default(),
+            &seen(1, Some(25_000)),
+        )
+        .await
     });
     let forbidden = json!({
         "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 403, "reason": "Forbidden",
@@ -300,10 +314,7 @@ fn said(body: &Value) -> Vec<(&str, &str, &str)> {
 async fn conditions_are_applied_under_a_manager_of_their_own_and_only_when_they_change() {
     let (context, mut server) = context();
     let look = Look {
-        lag: Some(Ok(Lag {
-            records: 7,
-            partitions: 3,
-        })),
+        lag: Some(Ok(Lag::of(vec![Partition::new(0, 7)]))),
         refusal: None,
     };
     let work = tokio::spawn(async move {
