@@ -34,7 +34,7 @@ pub(crate) fn sum(cluster: &Cluster) -> Value {
         "input": { "topic": cluster.topic() },
         "sum": { "field": "price" },
         "output": { "topic": format!("{}.totals", cluster.namespace) },
-        "scaling": { "minReplicas": 0, "maxReplicas": 3 },
+        "scaling": { "minReplicas": 0, "maxReplicas": 3, "scaleInAfter": "10s" },
         "commitInterval": "100ms",
     })
 }
