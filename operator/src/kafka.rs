@@ -38,6 +38,7 @@ use crate::{
 
 /// Deadline of one request.
 const DEADLINE: Duration = Duration::from_secs(5);
+
 /// More topics than this are not looked at all at once.
 const MANY: usize = 4000;
 

@@ -45,6 +45,12 @@ impl Settled {
         uid.and_then(|uid| self.seen().remove(uid));
     }
 
+    /// What is remembered of a resource.
+    #[cfg(test)]
+    pub(crate) fn of(&self, uid: &str) -> Option<Sight> {
+        self.seen().get(uid).cloned()
+    }
+
     fn seen(&self) -> MutexGuard<'_, HashMap<String, Sight>> {
         // A panic elsewhere cannot leave a half-made entry behind.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)

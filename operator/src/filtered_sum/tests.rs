@@ -17,7 +17,10 @@ use rdkafka::{mocking::MockCluster, producer::DefaultProducerContext, types::RDK
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{controller::fake::Memory, settings::Settings};
+use crate::{
+    controller::{fake::Memory, status},
+    settings::Settings,
+};
 
 const SUM: &str = "/apis/naru.dev/v1alpha1/namespaces/shop/filteredsums/total";
 const WORKERS: &str = "/apis/apps/v1/namespaces/shop/deployments/total-sum";
@@ -210,6 +213,27 @@ async fn a_pass_over_an_unchanged_resource_asks_the_api_server_for_nothing() {
         assert!(world.pass().await.is_empty());
     }
     assert_eq!(world.api.events(), ["Starting", "Running"]);
+}
+
+#[tokio::test]
+async fn the_pass_that_only_writes_the_status_settles_a_resource_and_the_autoscaler_does_not_unsettle_it() {
+    let world = World::running().await;
+    world.workers_are(1, 0, "ReplicaSetUpdated");
+    assert_eq!(world.pass().await, [STATUS]);
+    world.workers_are(1, 1, "NewReplicaSetAvailable");
+    assert_eq!(world.pass().await, [STATUS]);
+    let is_settled = || {
+        let sum: FilteredSum = world.api.object(SUM);
+        let settled = world.context.settled.of(&sum.uid().unwrap()).unwrap();
+        settled.object == status::seen(&world.context, &sum)
+    };
+    assert!(is_settled());
+    let _: FilteredSum = world.api.edit(SUM, |sum| {
+        let theirs = json!({ "type": "ScalingActive", "status": "True", "reason": "FollowingLag", "message": "m",
+            "lastTransitionTime": "2026-01-01T00:00:00Z" });
+        sum["status"]["conditions"].as_array_mut().unwrap().push(theirs);
+    });
+    assert!(is_settled());
 }
 
 #[tokio::test]
