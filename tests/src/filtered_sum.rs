@@ -4,7 +4,7 @@ pub mod check;
 pub mod feed;
 pub mod worker;
 
-use naru_contract::{FilteredSumWorker, Kafka, Registry};
+use naru_contract::{Delivery, FilteredSumWorker, Kafka, OnError, Registry};
 
 pub const INPUT: &str = "items";
 pub const OUTPUT: &str = "items.total";
@@ -28,5 +28,7 @@ pub fn config(kafka: Kafka, registry: Registry, group_by: &[&str]) -> FilteredSu
         commit_interval_ms: 20,
         computation: 0,
         reset: None,
+        delivery: Delivery::default(),
+        on_error: OnError::default(),
     }
 }

@@ -3,11 +3,15 @@
 
 #[path = "filtered_sum/reset.rs"]
 mod reset;
+#[path = "filtered_sum/upserts.rs"]
+mod upserts;
 #[path = "filtered_sum/world.rs"]
 mod world;
 
 use std::time::{Duration, Instant};
 
+use naru_contract::{Delivery, OnError};
+use naru_tests::filtered_sum::check::Truth;
 use naru_tests::filtered_sum::feed::Feed;
 use naru_tests::filtered_sum::worker::Worker;
 use naru_tests::filtered_sum::{DEAD, GROUP, INPUT};
@@ -32,6 +36,78 @@ fn work(world: &World, feed: &mut Feed, random: &mut StdRng) {
     while Instant::now() < until {
         feed.batch(&[0, 1, 2], random.random_range(1..150));
     }
+}
+
+#[test]
+fn a_partition_stops_at_a_record_that_cannot_be_summed_if_that_is_wanted() {
+    let mut world = World::new(&FragileRegistry::start(), &[]);
+    world.config.on_error = OnError::Stop;
+    let mut feed = world.feed(1);
+    let worker = world.worker("sum-0");
+    let says = |worker: &Worker, what: &[&str]| {
+        worker
+            .get("/readyz")
+            .is_some_and(|(status, body)| status == 503 && what.iter().all(|what| body.contains(what)))
+    };
+    let sum = || world.total("total").map(|row| row.figures.sum);
+    eventually(WITHIN, "the worker has registered its schema", || {
+        worker.is_ready()
+    });
+
+    feed.price(0, 5);
+    let register = feed.price_ahead_of_its_schema(0, 6, &world.config.registry);
+    feed.price(0, 7);
+    feed.price(1, 20);
+    eventually(
+        WITHIN,
+        "readiness names the record and what is wrong with it",
+        || {
+            says(
+                &worker,
+                &[
+                    "the record at offset 2 of partition 0 of topic \"items\" cannot be summed",
+                    "schema",
+                ],
+            )
+        },
+    );
+    eventually(
+        WITHIN,
+        "what came before and the other partitions are summed",
+        || sum() == Some(25),
+    );
+    // The record before was the only one of its transaction, which ends with a marker.
+    assert!((1..=2).contains(&world.committed()[&0]));
+    assert_eq!(worker.metric("stopped_partitions"), Some(1.0));
+
+    register();
+    eventually(WITHIN, "it goes on once the schema is known", || {
+        worker.is_ready()
+    });
+    world.check(WITHIN);
+
+    feed.without_price(0);
+    feed.price(0, 8);
+    let stopped = [
+        "the record at offset 6 of partition 0",
+        "has no field",
+        "set onError to deadLetter",
+    ];
+    eventually(WITHIN, "it stops at the next one", || says(&worker, &stopped));
+    worker.process.kill();
+    let worker = world.worker("sum-1");
+    eventually(WITHIN, "a restart changes nothing", || says(&worker, &stopped));
+    assert_eq!(sum(), Some(38));
+    assert!((5..=6).contains(&world.committed()[&0]));
+    assert_eq!(world.kafka.read_committed(DEAD), vec![]);
+    worker.process.signal("TERM");
+    assert_eq!(worker.process.wait(WITHIN), Some(0));
+
+    world.config.on_error = OnError::DeadLetter;
+    let worker = world.worker("sum-2");
+    let (truth, _) = world.check(WITHIN);
+    assert_eq!(truth.dead.len(), 1);
+    eventually(WITHIN, "the worker is ready", || worker.is_ready());
 }
 
 #[test]
@@ -253,7 +329,17 @@ fn partitions_that_come_back_are_read_anew() {
 
 #[test]
 fn an_outage_of_kafka_only_delays_the_sum() {
+    outages(Delivery::ExactlyOnce, World::check);
+}
+
+#[test]
+fn an_outage_of_kafka_only_delays_upserts() {
+    outages(Delivery::IdempotentUpsert, World::check_upserts);
+}
+
+fn outages(delivery: Delivery, check: fn(&World, Duration) -> (Truth, usize)) {
     let mut world = World::new(&FragileRegistry::start(), &["region"]);
+    world.config.delivery = delivery;
     let workers = ["sum-0", "sum-1"].map(|name| world.worker(name));
     for seed in 1..=3 {
         let mut feed = world.feed(seed);
@@ -266,7 +352,7 @@ fn an_outage_of_kafka_only_delays_the_sum() {
         world.kafka.kill_and_restart();
     }
     world.feed(4).batch(&[0, 1, 2], 50);
-    world.check(Duration::from_secs(120));
+    check(&world, Duration::from_secs(120));
     assert!(workers.iter().all(|worker| worker.process.is_running()));
 }
 

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use naru_tests::loopback::{Kafka, eventually};
 use naru_worker_core::kafka::consumer::{Assigned, Error as ConsumerError, Event, GroupConsumer, Revoked};
 use naru_worker_core::kafka::transaction::{Error, Position, Record, TransactionalProducer};
+use naru_worker_core::kafka::upsert::{Error as UpsertError, UpsertProducer};
 
 const POLL: Duration = Duration::from_millis(50);
 const WITHIN: Duration = Duration::from_secs(30);
@@ -49,6 +50,54 @@ fn next_value(consumer: &GroupConsumer) -> String {
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[test]
+fn upserts_are_there_once_they_are_flushed_and_offsets_that_follow_are_committed_by_themselves() {
+    let kafka = Kafka::start();
+    kafka.create_topic("in", 1);
+    kafka.create_topic("out", 1);
+    let producer = UpsertProducer::open(&kafka.contract(), "pod-1").unwrap();
+    producer
+        .flush(["a", "b", "c"].map(|key| record("in", key)))
+        .unwrap();
+    let member = GroupConsumer::join_following(&kafka.contract(), "group", "pod-1", "in").unwrap();
+    assigned(&member);
+    assert_eq!(next_value(&member), "a");
+    let committed = || kafka.committed("group", "in", 0).map(|(offset, _)| offset);
+    let poll = |offset| {
+        eventually(WITHIN, "the offset follows", || {
+            member.poll(POLL).unwrap();
+            committed() == Some(offset)
+        });
+    };
+
+    producer.flush([record("out", "A")]).unwrap();
+    assert_eq!((kafka.read_committed("out").len(), committed()), (1, None));
+    member.follow(&member.offsets([(0, 1, "")]));
+    poll(1);
+    member.follow(&member.offsets([(0, 2, "")]));
+    poll(2);
+    // What has not been committed when the group is left is committed then.
+    member.follow(&member.offsets([(0, 3, "")]));
+    member.leave(WITHIN);
+    assert_eq!(committed(), Some(3));
+
+    let too_large = Record {
+        value: Some(vec![1; 2_000_000]),
+        ..record("out", "C")
+    };
+    let written = producer.flush([record("out", "B"), too_large]);
+    assert!(
+        matches!(written, Err(UpsertError::Unwritten { .. })),
+        "{written:?}"
+    );
+    assert_eq!(
+        kafka.read_committed("out").len(),
+        2,
+        "what came before is there, and nothing is under way"
+    );
+    producer.flush([record("out", "B")]).unwrap();
 }
 
 #[test]
@@ -95,6 +144,7 @@ fn records_offsets_and_metadata_are_committed_together_and_found_by_the_next_own
         [Assigned {
             partition: 0,
             position: 0,
+            start: 0,
             deleted: 0,
             metadata: None
         }]
@@ -114,6 +164,7 @@ fn records_offsets_and_metadata_are_committed_together_and_found_by_the_next_own
         [Assigned {
             partition: 0,
             position: 1,
+            start: 0,
             deleted: 0,
             metadata
         }]

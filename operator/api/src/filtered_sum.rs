@@ -42,6 +42,7 @@ use crate::{
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("self.input.topic != self.output.topic").message("is input.topic too, expected another topic").field_path(".output.topic"),
+    validation = Rule::new("!has(self.reset) || self.delivery == 'exactlyOnce'").message(FilteredSumSpec::RESET_IS_FENCED).field_path(".delivery"),
 )]
 pub struct FilteredSumSpec {
     /// What is summed.
@@ -70,7 +71,19 @@ pub struct FilteredSumSpec {
     /// consumer group and the topics that naru created for it (`status.createdTopics`) go, with all records in them.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
-    /// Time between two transactions while records arrive: how old a total can be, and how long a reader waits.
+    /// How totals get to the output topic. `exactlyOnce`: in transactions with the dead letters and offsets, so that a
+    /// reader of committed records sees each total once and none that is older than one before. `idempotentUpsert`: without
+    /// transactions, sooner. Each total that is read is right for the offset that it names, but after a crash or a move one
+    /// may come again, or an older one; the last one is right. A dead letter may come again too. It may be changed at any
+    /// time: what is there is continued by the rules by which it was written.
+    #[serde(default)]
+    pub delivery: Delivery,
+    /// What becomes of a record that cannot be decoded or summed. `deadLetter`: it goes to the dead letter topic, and the
+    /// sum goes on. `stop`: its partition stops before it, and its worker is not ready and says why; other partitions go on.
+    /// It is tried again every 10 s, and the sum goes on there once the record can be summed or this says `deadLetter`.
+    #[serde(default)]
+    pub on_error: OnError,
+    /// Time between two commits while records arrive: how old a total can be, and how long a reader waits.
     #[serde(default = "FilteredSumSpec::default_commit_interval")]
     #[x_kube(validation = between("1ms", "5s"))]
     pub commit_interval: Duration,
@@ -116,8 +129,8 @@ fn grouped_as_before() -> Rule {
 
 /// What becomes of the totals when `filter` or `sum` is changed, which is refused without it. `fromEarliest`: the input is
 /// summed anew from its start, and the totals stay as they are until that has caught up with them. `continue`: records from
-/// then on are added to them by the new rules; `sum.groupBy` cannot be changed so. It counts at the moment of the change, or
-/// when it is set later where nothing was said then.
+/// then on are added to them by the new rules; `sum.groupBy` cannot be changed so. Both need `delivery: exactlyOnce`. It counts
+/// at the moment of the change, or when it is set later where nothing was said then.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Reset {
@@ -137,9 +150,35 @@ impl FilteredSumSpec {
     pub const OTHER_GROUPS: &str = "sum.groupBy cannot be changed with reset: continue, since totals by other groups cannot be gone on \
         with: set reset to fromEarliest";
 
+    /// Why totals are replaced in transactions only.
+    pub const RESET_IS_FENCED: &str = "delivery must be exactlyOnce while reset is set, since only a transaction replaces all totals \
+        of a partition at once: leave reset out, or change delivery once the totals are of the new rules";
+
     fn default_commit_interval() -> Duration {
         literal("100ms")
     }
+}
+
+/// How totals get to the output topic.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Delivery {
+    /// In a transaction with the dead letters and the offsets.
+    #[default]
+    ExactlyOnce,
+    /// As upserts that can be read as soon as they are written, and may come again.
+    IdempotentUpsert,
+}
+
+/// What becomes of a record that cannot be decoded or summed.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum OnError {
+    /// It goes to the dead letter topic, and the sum goes on.
+    #[default]
+    DeadLetter,
+    /// Its partition stops before it.
+    Stop,
 }
 
 /// What is summed.

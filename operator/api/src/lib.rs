@@ -31,8 +31,8 @@ pub use deletion::{ConnectorDeletionPolicy, DeletionPolicy};
 pub use duration::Duration;
 pub use endpoints::{ConnectEndpoint, KafkaEndpoint, RegistryEndpoint};
 pub use filtered_sum::{
-    Computation, FilteredSum, FilteredSumInput, FilteredSumOutput, FilteredSumSpec, FilteredSumStatus, Reset,
-    Sum,
+    Computation, Delivery, FilteredSum, FilteredSumInput, FilteredSumOutput, FilteredSumSpec,
+    FilteredSumStatus, OnError, Reset, Sum,
 };
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,

@@ -20,7 +20,9 @@ use std::collections::BTreeSet;
 use admission::{admit, rules};
 use examples::{example, with};
 use kube::core::cel;
-use naru_api::{ConnectorDeletionPolicy, DeletionPolicy, FilteredSum, ScrapeJob, SinkConnector};
+use naru_api::{
+    ConnectorDeletionPolicy, DeletionPolicy, Delivery, FilteredSum, OnError, ScrapeJob, SinkConnector,
+};
 use serde_json::{Value, json};
 
 const ANY: &str = "SinkConnector of any class";
@@ -153,6 +155,8 @@ const ON_UPDATE: &[Rule] = &[
     ("FilteredSum", "spec.kafka.bootstrapServers", "'kafka:9092'", "'other:9092'", "cannot be changed"),
     ("FilteredSum", "spec.scaling.maxReplicas", "9", "", ""),
     ("FilteredSum", "spec.commitInterval", "1s", "", ""),
+    ("FilteredSum", "spec.delivery", "idempotentUpsert", "", ""),
+    ("FilteredSum", "spec.onError", "stop", "", ""),
     ("SinkConnector", "spec.connect.url", "http://connect:8083", "http://other:8083",
         "spec: connect cannot be changed"),
     ("SinkConnector", "spec.topics", "[more]", "", ""),
@@ -223,6 +227,7 @@ fn changes_of_rules() -> BTreeSet<(&'static str, String)> {
     let (schema, old) = (schema_of("FilteredSum"), running("FilteredSum").unwrap());
     let groups = "sum.groupBy cannot be changed with reset: continue";
     let fixed = "input, output and kafka cannot be changed";
+    let fenced = "delivery must be exactlyOnce while reset is set";
     let mut broken = BTreeSet::new();
     for (reset, place, changed, expected) in [
         ("fromEarliest", "spec.filter", "price < 2", None),
@@ -241,6 +246,9 @@ fn changes_of_rules() -> BTreeSet<(&'static str, String)> {
         ("continue", "spec.sum.groupBy", "[region]", Some(groups)),
         ("continue", "spec.sum.groupBy", "", Some(groups)),
         ("continue", "spec.input.topic", "other", Some(fixed)),
+        ("fromEarliest", "spec.delivery", "", None),
+        ("fromEarliest", "spec.delivery", "idempotentUpsert", Some(fenced)),
+        ("continue", "spec.delivery", "idempotentUpsert", Some(fenced)),
     ] {
         let new = with(with(old.clone(), "spec.reset", reset), place, changed);
         let refusals = admit(&schema, &new, Some(&old)).err().unwrap_or_default();
@@ -343,6 +351,26 @@ fn a_null_where_something_is_needed_is_told_as_missing() {
 }
 
 #[test]
+fn delivery_and_what_becomes_of_errors_may_be_changed_and_changed_back() {
+    for (place, values, wrong) in [
+        (
+            "spec.delivery",
+            ["exactlyOnce", "idempotentUpsert"],
+            "atLeastOnce",
+        ),
+        ("spec.onError", ["deadLetter", "stop"], "Stop"),
+    ] {
+        let schema = schema_of("FilteredSum");
+        let sum = |value: &str| with(running("FilteredSum").unwrap(), place, value);
+        for (old, new) in [(values[0], values[1]), (values[1], values[0]), (values[1], "")] {
+            let changed = admit(&schema, &sum(new), Some(&sum(old)));
+            assert!(changed.is_ok(), "{place}: {old} -> {new:?}: {changed:?}");
+        }
+        assert!(admit(&schema, &sum(wrong), None).is_err(), "{place}: {wrong}");
+    }
+}
+
+#[test]
 fn a_sum_that_never_had_workers_may_be_mended() {
     let refused = with(example("FilteredSum"), "status", "{conditions: []}");
     let mended = with(refused.clone(), "spec.sum.field", "cost");
@@ -364,6 +392,8 @@ fn nothing_is_suspended_rolled_back_or_deleted_unless_asked_for() {
         "spec.retry",
         "spec.politeness",
         "spec.scaling",
+        "spec.delivery",
+        "spec.onError",
     ];
     let stored = bare("ScrapeJob", &optional);
     assert_eq!(
@@ -373,6 +403,10 @@ fn nothing_is_suspended_rolled_back_or_deleted_unless_asked_for() {
     let job: ScrapeJob = serde_json::from_value(stored).unwrap();
     assert!(!job.spec.suspend && job.spec.deletion_policy == DeletionPolicy::Orphan);
     let sum: FilteredSum = serde_json::from_value(bare("FilteredSum", &optional)).unwrap();
+    assert_eq!(
+        (sum.spec.delivery, sum.spec.on_error),
+        (Delivery::ExactlyOnce, OnError::DeadLetter)
+    );
     assert!(!sum.spec.suspend && sum.spec.deletion_policy == DeletionPolicy::Orphan);
     let sink: SinkConnector = serde_json::from_value(bare("SinkConnector", &optional[..3])).unwrap();
     assert!(!sink.spec.suspend && sink.spec.deletion_policy == ConnectorDeletionPolicy::Delete);

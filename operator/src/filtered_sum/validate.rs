@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use naru_api::{Computation, FilteredSum, Reset, Rollout};
+use naru_api::{Computation, Delivery, FilteredSum, FilteredSumSpec, OnError, Reset, Rollout};
 use naru_contract as contract;
 use naru_rules::filter;
 
@@ -53,6 +53,10 @@ pub fn validate(settings: &Settings, sum: &FilteredSum) -> Result<ValidFilteredS
             "input.topic: {dead_letter_topic:?} takes what this FilteredSum cannot read, and must not be its input"
         )));
     }
+    let is_fenced = spec.delivery == Delivery::ExactlyOnce;
+    if spec.reset.is_some() && !is_fenced {
+        return Err(Error::invalid(FilteredSumSpec::RESET_IS_FENCED));
+    }
     let computation = computation::of(sum)?;
     let kafka = spec.kafka.as_ref().map(|kafka| &kafka.bootstrap_servers);
     let registry = spec.registry.as_ref().map(|registry| &registry.url);
@@ -74,10 +78,22 @@ pub fn validate(settings: &Settings, sum: &FilteredSum) -> Result<ValidFilteredS
         dead_letter_topic,
         commit_interval_ms: spec.commit_interval.as_millis(),
         computation: computation::number(sum, &computation),
-        reset: computation.reset.map(|reset| match reset {
-            Reset::FromEarliest => contract::Reset::FromEarliest,
-            Reset::Continue => contract::Reset::Continue,
-        }),
+        // Workers that write upserts leave totals of other rules alone, also if those that could replace them are not done.
+        reset: is_fenced
+            .then_some(computation.reset)
+            .flatten()
+            .map(|reset| match reset {
+                Reset::FromEarliest => contract::Reset::FromEarliest,
+                Reset::Continue => contract::Reset::Continue,
+            }),
+        delivery: match spec.delivery {
+            Delivery::ExactlyOnce => contract::Delivery::ExactlyOnce,
+            Delivery::IdempotentUpsert => contract::Delivery::IdempotentUpsert,
+        },
+        on_error: match spec.on_error {
+            OnError::DeadLetter => contract::OnError::DeadLetter,
+            OnError::Stop => contract::OnError::Stop,
+        },
     };
     Ok(ValidFilteredSum {
         rollout: spec.rollout.clone(),

@@ -29,6 +29,7 @@ use std::{
 };
 
 use clap::{Parser, ValueEnum};
+use naru_contract::Delivery;
 use naru_tests::{fragile_registry::FragileRegistry, loopback::Kafka};
 use naru_worker_core::avro::registry::Registry;
 use snafu::{OptionExt, ResultExt};
@@ -37,6 +38,7 @@ use filtered_sum::{
     data::{self, Items, PARTITIONS, Sum},
     error::Error,
     figures::{Report, histogram_median, median, metric, round},
+    latency::Latency,
     pause,
     program::get,
     runs::{INPUT, Place, Run},
@@ -174,13 +176,15 @@ impl<'a> Bench<'a> {
             report.rss_idle_mb = Some(self.idle()?);
         }
         if self.wants(Part::Latency) {
-            let lasting = Duration::from_secs(self.arguments.lasting);
             step("10,000 records a second, a transaction every 100 ms");
-            let regular = self.place.latency("regular", self.schema_id, 100, lasting)?;
+            let regular = self.latency("regular", Delivery::ExactlyOnce, 100)?;
             (report.exactly_once_p50_ms, report.exactly_once_p99_ms) = (Some(regular.p50), Some(regular.p99));
             step("the same, a transaction every 10 ms");
-            let fast = self.place.latency("fast", self.schema_id, 10, lasting)?;
+            let fast = self.latency("fast", Delivery::ExactlyOnce, 10)?;
             (report.fast_interval_p50_ms, report.fast_interval_p99_ms) = (Some(fast.p50), Some(fast.p99));
+            step("the same, upserts every 5 ms");
+            let upsert = self.latency("upsert", Delivery::IdempotentUpsert, 5)?;
+            (report.upsert_p50_ms, report.upsert_p99_ms) = (Some(upsert.p50), Some(upsert.p99));
         }
         if self.wants(Part::Restore) {
             step("restore of 10,000 groups");
@@ -198,6 +202,12 @@ impl<'a> Bench<'a> {
             self.streams(&jars, report)?;
         }
         Ok(())
+    }
+
+    fn latency(&self, name: &str, delivery: Delivery, commit_interval_ms: u64) -> Result<Latency, Error> {
+        let lasting = Duration::from_secs(self.arguments.lasting);
+        let way = (delivery, commit_interval_ms);
+        self.place.latency(name, self.schema_id, way, lasting)
     }
 
     fn idle(&self) -> Result<f64, Error> {

@@ -107,6 +107,26 @@ impl Feed {
         self.one(partition, &judge(price, region), &value).unwrap();
     }
 
+    /// One committed item whose schema is registered later than it: the answer does so.
+    pub fn price_ahead_of_its_schema(
+        &mut self,
+        partition: i32,
+        price: i64,
+        registry: &Registry,
+    ) -> impl FnOnce() + use<> {
+        let registry = block_on(async { registry::Registry::new(registry).unwrap() });
+        let before = ITEM.replace("\"Item\"", "\"Before\"");
+        let next_id = 1 + block_on(registry.register("before", &before)).unwrap();
+        let mut value = self.encode(ITEM, &nullable(price), REGIONS[0]);
+        value[1..5].copy_from_slice(&next_id.to_be_bytes());
+        self.one(partition, &judge(price, REGIONS[0]), &value).unwrap();
+        move || {
+            let later = ITEM.replace("\"Item\"", "\"Later\"");
+            let registered = block_on(registry.register("later", &later)).unwrap();
+            assert_eq!(registered, next_id);
+        }
+    }
+
     /// One committed item whose schema has no price.
     pub fn without_price(&mut self, partition: i32) {
         let value = self.encode(WITHOUT_PRICE, &Value::Null, REGIONS[0]);

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use apache_avro::Schema;
-use naru_contract::Reset;
+use naru_contract::{Delivery, Reset};
 use naru_tests::filtered_sum::check::{Fact, Figures, Row, TOTAL, Truth};
 use naru_tests::filtered_sum::feed::Feed;
 use naru_tests::filtered_sum::worker::Worker;
@@ -197,7 +197,7 @@ fn settled(world: &World, limits: &[i64], limit: i64) -> BTreeMap<String, Seen> 
         };
         assert_eq!(seen.groups, expected, "the groups of {whole} that are left");
     }
-    world.check_dead_letters(truth);
+    world.check_dead_letters(truth, false);
     seen
 }
 
@@ -330,7 +330,7 @@ fn totals_of_earlier_rules_are_gone_on_with_by_new_ones_where_the_resource_says_
             .is_some_and(|row| row.figures == mixed.overall(None))
     });
     let whole = truths(&world, &[LIMIT]).remove(&filter(LIMIT)).unwrap();
-    world.check_dead_letters(&mixed);
+    world.check_dead_letters(&mixed, false);
     let mut by = BTreeMap::from([(filter(LIMIT), whole), (MIXED.to_owned(), mixed)]);
     let seen = check(&by, written(&world));
     assert!(
@@ -408,4 +408,33 @@ fn rules_may_change_back_and_forth_while_workers_of_all_of_them_are_killed() {
         println!("{whole}: {} computations", seen.filters.len());
     }
     assert!(workers.iter().all(|worker| worker.process.is_running()));
+}
+
+#[test]
+fn totals_that_were_written_without_transactions_are_replaced_in_one() {
+    let mut world = World::new(&FragileRegistry::start(), &["region"]);
+    world.change(LIMIT, None);
+    world.config.delivery = Delivery::IdempotentUpsert;
+    let mut feed = world.feed(1);
+    let worker = world.worker("sum-0");
+    for _ in 0..5 {
+        feed.batch(&PARTITIONS, 200);
+    }
+    world.check_upserts(WITHIN);
+    worker.process.kill();
+
+    feed.batch(&PARTITIONS, 200);
+    world.config.delivery = Delivery::ExactlyOnce;
+    world.change(LOWER, Some(Reset::FromEarliest));
+    let worker = world.worker("sum-1");
+    let seen = settled(&world, &[LIMIT, LOWER], LOWER);
+    for (whole, seen) in &seen {
+        let filters = seen.filters.iter().map(|(filter, _)| filter.clone());
+        assert_eq!(
+            filters.collect::<Vec<_>>(),
+            [filter(LIMIT), filter(LOWER)],
+            "{whole}"
+        );
+    }
+    end(&worker);
 }

@@ -3,11 +3,11 @@
 #![allow(unreachable_pub, clippy::unwrap_used, reason = "a module of tests")]
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use apache_avro::Schema;
 use naru_contract::FilteredSumWorker;
-use naru_tests::filtered_sum::check::{self, Row, Truth, check};
+use naru_tests::filtered_sum::check::{self, Row, Truth, check, check_each};
 use naru_tests::filtered_sum::feed::Feed;
 use naru_tests::filtered_sum::worker::Worker;
 use naru_tests::filtered_sum::{DEAD, GROUP, INPUT, OUTPUT, config};
@@ -160,12 +160,32 @@ impl World {
         if let Err(wrong) = check(&truth, &rows, &self.committed()) {
             unreachable!("{wrong:?}");
         }
-        self.check_dead_letters(&truth);
+        self.check_dead_letters(&truth, false);
         (truth, rows.len())
     }
 
-    /// Every record that cannot be summed is there once, as it was, and says why.
-    pub fn check_dead_letters(&self, truth: &Truth) {
+    /// The same for totals of which some were written without a transaction.
+    pub fn check_upserts(&self, within: Duration) -> (Truth, usize) {
+        let truth = self.truth();
+        let started = Instant::now();
+        loop {
+            let rows = self.rows();
+            let seen = match check_each(&truth, &rows) {
+                Ok(seen) => seen,
+                Err(wrong) => unreachable!("{wrong:?}"),
+            };
+            match seen.check_end(&truth, &self.committed()) {
+                Ok(()) => {
+                    self.check_dead_letters(&truth, true);
+                    return (truth, rows.len());
+                }
+                Err(wrong) => assert!(started.elapsed() < within, "{wrong:?}"),
+            }
+        }
+    }
+
+    /// Every record that cannot be summed is there, once or at least once, as it was, and says why.
+    pub fn check_dead_letters(&self, truth: &Truth, may_come_again: bool) {
         let mut letters = Vec::new();
         topic::read_to_end(&self.kafka.contract(), DEAD, Duration::from_secs(30), |message| {
             let header = |name: &str| {
@@ -185,6 +205,9 @@ impl World {
         })
         .unwrap();
         letters.sort();
+        if may_come_again {
+            letters.dedup();
+        }
         let found = letters.iter().map(|(at, _)| *at).collect::<Vec<_>>();
         assert_eq!(
             found,
@@ -226,6 +249,47 @@ impl World {
         let (key, value) = (total.key.as_ref().unwrap(), total.value.as_ref().unwrap());
         producer.send(record.key(key).payload(value)).unwrap();
         producer.flush(Duration::from_secs(20)).unwrap();
+    }
+
+    /// Writes the first totals again that are in partition 0 of the output, as somebody would who had lost the partition
+    /// before he could.
+    pub fn write_late(&self) {
+        let written = self
+            .rows()
+            .into_iter()
+            .filter(|row| row.at.0 == 0 && row.partition == Some(0));
+        let mut first = BTreeMap::new();
+        for row in written {
+            first.entry(row.key).or_insert(row.at);
+        }
+        let producer: BaseProducer = ClientConfig::new()
+            .set("bootstrap.servers", self.kafka.address())
+            .create()
+            .unwrap();
+        topic::read_to_end(
+            &self.kafka.contract(),
+            OUTPUT,
+            Duration::from_secs(30),
+            |message| {
+                if first
+                    .values()
+                    .any(|at| *at == (message.partition(), message.offset()))
+                {
+                    let record = BaseRecord::to(OUTPUT)
+                        .partition(0)
+                        .headers(message.headers().unwrap().detach())
+                        .key(message.key().unwrap())
+                        .payload(message.payload().unwrap());
+                    producer.send(record).map_err(|(error, _)| error).unwrap();
+                }
+            },
+        )
+        .unwrap();
+        producer.flush(Duration::from_secs(20)).unwrap();
+        assert!(
+            first.len() > 2,
+            "the total of the partition and those of groups: {first:?}"
+        );
     }
 
     pub fn feed(&self, seed: u64) -> Feed {

@@ -28,15 +28,19 @@ pub struct FilteredSumWorker {
     pub output_topic: String,
     /// Topic for records that cannot be decoded or summed.
     pub dead_letter_topic: String,
-    /// Time between two transactions while there is something to commit, ms.
+    /// Time between two commits while there is something to commit, ms.
     pub commit_interval_ms: u64,
     /// Which computation of the group's sum this is: another filter, field or list of fields to group by has a larger
     /// number than all before it, also if it is one that there was before.
-    #[serde(default, skip_serializing_if = "is_first")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub computation: i64,
     /// What becomes of the totals of an earlier computation. None: they are left alone, and nothing is summed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reset: Option<Reset>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub delivery: Delivery,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub on_error: OnError,
 }
 
 /// What becomes of totals of the same group that were summed by other rules.
@@ -49,6 +53,28 @@ pub enum Reset {
     Continue,
 }
 
-fn is_first(computation: &i64) -> bool {
-    *computation == 0
+/// How totals get to the output topic.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Delivery {
+    /// In a transaction with the dead letters and the offsets.
+    #[default]
+    ExactlyOnce,
+    /// As records that may come again. The offsets follow.
+    IdempotentUpsert,
+}
+
+/// What becomes of a record that cannot be decoded or summed.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum OnError {
+    /// It goes to the dead letter topic.
+    #[default]
+    DeadLetter,
+    /// Its partition stops before it.
+    Stop,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }

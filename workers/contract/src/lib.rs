@@ -9,5 +9,5 @@ mod filtered_sum;
 mod scrape;
 
 pub use connection::{Kafka, Registry};
-pub use filtered_sum::{FilteredSumWorker, Reset};
+pub use filtered_sum::{Delivery, FilteredSumWorker, OnError, Reset};
 pub use scrape::{Frontier, Head, Output, Politeness, Retry, ScrapeWorker, Source, Start};

@@ -1,6 +1,6 @@
 //! Documents of an older operator stay readable, with the meaning that they had.
 
-use naru_contract::{FilteredSumWorker, Reset, ScrapeWorker, Start};
+use naru_contract::{Delivery, FilteredSumWorker, OnError, Reset, ScrapeWorker, Start};
 
 #[test]
 fn the_first_scrape_document_stays_readable() {
@@ -18,6 +18,10 @@ fn the_first_filtered_sum_document_stays_readable() {
     assert!(document.group_by.is_empty());
     assert_eq!(document.commit_interval_ms, 100);
     assert_eq!((document.computation, document.reset), (0, None));
+    assert_eq!(
+        (document.delivery, document.on_error),
+        (Delivery::ExactlyOnce, OnError::DeadLetter)
+    );
 }
 
 #[test]
@@ -39,4 +43,29 @@ fn what_is_written_is_what_is_read() {
     let document: ScrapeWorker = serde_json::from_str(include_str!("golden/scrape.json")).unwrap();
     let again = serde_json::from_str(&serde_json::to_string(&document).unwrap()).unwrap();
     assert_eq!(document, again);
+}
+
+#[test]
+fn what_is_as_it_always_was_is_not_written_so_that_no_worker_is_replaced_for_it() {
+    let golden = include_str!("golden/filtered-sum.json");
+    let document: FilteredSumWorker = serde_json::from_str(golden).unwrap();
+    let written = serde_json::to_value(&document).unwrap();
+    assert_eq!(
+        written,
+        serde_json::from_str::<serde_json::Value>(golden).unwrap()
+    );
+    let other = FilteredSumWorker {
+        delivery: Delivery::IdempotentUpsert,
+        on_error: OnError::Stop,
+        ..document
+    };
+    let written = serde_json::to_value(&other).unwrap();
+    assert_eq!(
+        (&written["delivery"], &written["onError"]),
+        (&"idempotentUpsert".into(), &"stop".into())
+    );
+    assert_eq!(
+        serde_json::from_value::<FilteredSumWorker>(written).unwrap(),
+        other
+    );
 }

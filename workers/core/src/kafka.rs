@@ -1,11 +1,13 @@
-//! Kafka as the workers use it: group ownership by one thread, and transactions.
+//! Kafka as the workers use it: group ownership by one thread, transactions, and upserts without them.
 
 #[cfg(feature = "broken")]
 pub mod broken;
 pub mod config;
 pub mod consumer;
+mod produce;
 pub mod topic;
 pub mod transaction;
+pub mod upsert;
 
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;

@@ -13,7 +13,7 @@ use apache_avro::Schema;
 use apache_avro::types::Value;
 use apache_avro::writer::datum::GenericDatumWriter;
 use naru_filtered_sum::judge::Judge;
-use naru_filtered_sum::partition::{Outcome, PartitionTotals};
+use naru_filtered_sum::partition::{Groups, Outcome, PartitionTotals};
 use naru_filtered_sum::rules::Rules;
 use naru_worker_core::avro::wire;
 use serde_json::json;
@@ -80,7 +80,7 @@ impl Case {
 
     #[expect(clippy::panic, reason = "a measurement of what fails is none")]
     fn pass(&self, judge: &mut Judge, to_totals: bool) -> Duration {
-        let mut totals = PartitionTotals::fresh(0, 0);
+        let mut totals = PartitionTotals::fresh(0, 0, Groups::new());
         let mut passed = 0_usize;
         let started = Instant::now();
         for (message, offset) in self.messages.iter().zip(0..) {

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use crate::identity::Origin;
-use crate::partition::PartitionTotals;
+use crate::partition::{Groups, PartitionTotals};
 
 /// Totals of an earlier computation that are to be replaced.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ impl CatchUp {
     /// `start` is where the log begins.
     pub fn new(partition: i32, start: i64, origin: Origin, superseded: Superseded) -> Self {
         Self {
-            totals: PartitionTotals::fresh(partition, start).with(origin),
+            totals: PartitionTotals::fresh(partition, start, Groups::new()).with(origin),
             start,
             superseded,
         }

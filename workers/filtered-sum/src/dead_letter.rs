@@ -1,7 +1,8 @@
 //! Records that cannot be decoded or summed, on their way to the dead letter topic.
 //!
 //! A dead letter is the record's key and value as they were, with the headers `reason` (a sentence), `topic`,
-//! `partition` and `offset` (decimal digits), which say where it stands in the input.
+//! `partition` and `offset` (decimal digits), which say where it stands in the input. With `delivery: idempotentUpsert`
+//! it may come again with the same three, and has the header `delivery` too.
 
 use naru_worker_core::kafka::config::MAX_RECORD_BYTES;
 use naru_worker_core::kafka::transaction::Record;

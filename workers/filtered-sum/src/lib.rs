@@ -1,9 +1,11 @@
-//! A worker that filters the records of a topic and keeps running sums of one of their fields, exactly once.
+//! A worker that filters the records of a topic and keeps running sums of one of their fields, exactly once in them.
 //!
 //! What it writes to the output topic is also its state. The totals of input partition p go to output partition p,
 //! in the same transaction as the offsets that they cover ([`partition`], [`total`]); whoever is assigned p reads
 //! them back and checks them against the offset ([`restore`]). The owner of input partition 0 adds the overall
 //! total, from what all owners have written ([`overall`]). Why it is so: `docs/adr/0002-state-in-the-output-topic.md`.
+//! Without transactions (`delivery: idempotentUpsert`) the totals alone are the truth, and may come again:
+//! `docs/adr/0007-upserts-without-transactions.md`.
 //!
 //! What happens when:
 //!
@@ -17,7 +19,8 @@
 //! * **a schema is not known**: the registry is asked, and as long as it does not answer that partition waits, the
 //!   others go on, and readiness says so; an id that it does not have makes the record a dead letter;
 //! * **a record cannot be decoded, filtered or summed**: it goes to the dead letter topic, with the reason, in the
-//!   same transaction ([`dead_letter`]); a tombstone counts as dropped;
+//!   same transaction ([`dead_letter`]), or, with `onError: stop`, its partition stops before it until it can be; a
+//!   tombstone counts as dropped;
 //! * **the totals and the committed offset disagree**, the totals are of another sum ([`identity`]), records were deleted
 //!   unread, or a total is full: that partition is stopped, the others go on, the log and readiness say what to do;
 //! * **the totals are of an earlier computation** of this sum ([`computation`]) and the resource says what becomes of them:

@@ -6,7 +6,7 @@ use clap::Parser;
 use naru_filtered_sum::worker::work;
 use naru_worker_core::run::{Arguments, run};
 
-/// Filters the records of a Kafka topic and keeps running sums of one of their fields, exactly once.
+/// Filters the records of a Kafka topic and keeps running sums of one of their fields, each record counted once.
 #[derive(Parser)]
 #[command(name = "naru-filtered-sum", version, about)]
 struct Cli {

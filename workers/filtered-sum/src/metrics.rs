@@ -37,12 +37,9 @@ impl Metrics {
             records: counter("records", "Records read from the input topic"),
             dropped: counter("dropped", "Records that did not pass the filter"),
             dead_letters: counter("dead_letters", "Records that could not be decoded or summed"),
-            commits: counter("commits", "Transactions that were committed"),
-            aborts: counter("aborts", "Transactions that were aborted and tried again"),
-            commit_seconds: seconds(
-                "commit_seconds",
-                "Time from the beginning of a transaction to its end",
-            ),
+            commits: counter("commits", "Snapshots of the totals that were committed"),
+            aborts: counter("aborts", "Commits that failed and were tried again"),
+            commit_seconds: seconds("commit_seconds", "Time from the beginning of a commit to its end"),
             restore_seconds: seconds(
                 "restore_seconds",
                 "Time to read the totals of partitions that were assigned",

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use naru_contract::Kafka;
+use naru_contract::{Delivery, Kafka};
 use naru_worker_core::avro::registry::{self, Registry};
 use naru_worker_core::avro::wire;
 use naru_worker_core::kafka::consumer::Assigned;
@@ -23,11 +23,16 @@ use crate::overall::Overall;
 use crate::restore::Found;
 use crate::total::{Removed, Scope, Total, TotalError};
 
+/// Header of a record that was written without a transaction.
+pub const DELIVERY: &str = "delivery";
+/// Its value: what the resource says too.
+pub const IDEMPOTENT_UPSERT: &[u8] = b"idempotentUpsert";
+
 /// Bound on reading the totals of the partitions that were assigned, on the polling thread.
 const RESTORE: Duration = Duration::from_secs(40);
 /// How long committed totals that are not there yet are waited for: the transaction of a killed worker is over
-/// by then.
-const SETTLE: Duration = Duration::from_secs(20);
+/// by then, 10 s for its timeout and as long again until the broker looks.
+const SETTLE: Duration = Duration::from_secs(25);
 
 #[derive(Debug, Snafu)]
 pub enum Error {
@@ -83,6 +88,7 @@ enum Read {
         written: i64,
         total: Total,
         identity: Option<Box<Identity>>,
+        delivery: Delivery,
     },
     Removed {
         partition: i32,
@@ -135,10 +141,12 @@ impl Output {
                     written,
                     total,
                     identity,
+                    delivery,
                 } => found.entry(partition).or_default().observe(
                     total,
                     written,
                     identity.map(|identity| *identity),
+                    delivery,
                 ),
                 Read::Removed { partition, removed } => {
                     if removed.partition == Some(partition) {
@@ -219,7 +227,7 @@ impl Reader {
             schema => schema?,
         };
         let total = Total::decode(&schema, datum).map_err(|error: TotalError| foreign(error.to_string()))?;
-        let identity = header(&message)
+        let identity = header(&message, identity::HEADER)
             .map(|header| {
                 Identity::parse(header).ok_or_else(|| foreign("it does not say what sum it is of".to_owned()))
             })
@@ -229,14 +237,17 @@ impl Reader {
             written: message.timestamp().to_millis().unwrap_or_default(),
             total,
             identity: identity.map(Box::new),
+            delivery: match header(&message, DELIVERY) {
+                Some(IDEMPOTENT_UPSERT) => Delivery::IdempotentUpsert,
+                _ => Delivery::ExactlyOnce,
+            },
         })
     }
 }
 
-/// The header that says what sum the total is of.
-fn header<'a>(message: &'a BorrowedMessage<'_>) -> Option<&'a [u8]> {
+fn header<'a>(message: &'a BorrowedMessage<'_>, name: &str) -> Option<&'a [u8]> {
     let mut headers = message.headers()?.iter();
-    headers.find(|header| header.key == identity::HEADER)?.value
+    headers.find(|header| header.key == name)?.value
 }
 
 /// Follows the whole output topic for the overall total.
@@ -247,11 +258,15 @@ pub struct Tail {
     foreign: Option<String>,
     /// The same about partitions whose newest totals are of another computation of this sum, which they should not be.
     barred: BTreeMap<i32, String>,
+    /// Of which computation the newest totals of each partition are.
+    computations: BTreeMap<i32, i64>,
     /// Partitions whose newest totals other rules had a part in.
     mixed: BTreeSet<i32>,
     overall: Overall,
     /// Partitions that were not read to their end yet.
     unread: BTreeSet<i32>,
+    /// That nothing was left to read and to wait for once: what is taken in since then is no less than what was there.
+    is_whole: bool,
     partition_count: i32,
     looked: Instant,
 }
@@ -274,15 +289,18 @@ impl Tail {
             ours: ours.clone(),
             foreign: None,
             barred: BTreeMap::new(),
+            computations: BTreeMap::new(),
             mixed: BTreeSet::new(),
             overall: Overall::default(),
+            is_whole: false,
             partition_count,
             looked: Instant::now(),
         })
     }
 
     /// Takes in what has arrived, without waiting for more. The overall total, once every partition was read to its
-    /// end: before that it would be less than what an earlier owner has written. None as well once [`Self::other`] says
+    /// end and all groups there belonged to a total of their partition: before that it would be less than what an earlier
+    /// owner has written. None as well once [`Self::other`] says
     /// that there is another sum.
     pub fn follow(&mut self) -> Result<Option<&Overall>, Error> {
         if self.looked.elapsed() > Self::LOOK {
@@ -299,8 +317,16 @@ impl Tail {
                     partition,
                     total,
                     identity,
+                    delivery,
                     ..
-                } => self.observe(partition, total, identity.as_deref()),
+                } => {
+                    let is_late = delivery == Delivery::IdempotentUpsert
+                        && (self.overall.knows_better(&total)
+                            || self.is_earlier(partition, identity.as_deref()));
+                    if !is_late {
+                        self.observe(partition, total, identity.as_deref());
+                    }
+                }
                 Read::Removed { removed, .. } => self.overall.remove(removed),
                 Read::End { partition } => {
                     self.unread.remove(&partition);
@@ -308,7 +334,20 @@ impl Tail {
                 Read::Nothing => break,
             }
         }
-        Ok((self.unread.is_empty() && self.other().is_none()).then_some(&self.overall))
+        self.is_whole |= self.unread.is_empty() && self.overall.is_settled();
+        Ok((self.is_whole && self.other().is_none()).then_some(&self.overall))
+    }
+
+    /// Lets all overall totals be written again.
+    pub fn write_again(&mut self) {
+        self.overall.write_again();
+    }
+
+    /// Whether something newer than a total with this `identity` was taken in of `partition`: it is of somebody who has
+    /// lost the partition, and without transactions could still write.
+    fn is_earlier(&self, partition: i32, identity: Option<&Identity>) -> bool {
+        let newest = self.computations.get(&partition);
+        identity.is_some_and(|found| newest.is_some_and(|newest| found.origin.computation < *newest))
     }
 
     fn observe(&mut self, partition: i32, total: Total, identity: Option<&Identity>) {
@@ -323,6 +362,8 @@ impl Tail {
         let is_newest = is_of_partition && total.group.is_none();
         if is_newest {
             self.barred.remove(&partition);
+            let computation = identity.map_or(0, |found| found.origin.computation);
+            self.computations.insert(partition, computation);
             match identity.is_some_and(|found| found.origin.mixed) {
                 true => self.mixed.insert(partition),
                 false => self.mixed.remove(&partition),

@@ -14,7 +14,8 @@ use crate::total::{Offsets, Removed, Scope, Total};
 #[derive(Debug, Default)]
 pub struct Overall {
     partitions: BTreeMap<i32, Subtotal>,
-    written: BTreeMap<Option<String>, Accumulator>,
+    /// `None`: it is to be written again.
+    written: BTreeMap<Option<String>, Option<Accumulator>>,
     written_offsets: Offsets,
     /// Whether what was written is of our computation.
     written_is_ours: bool,
@@ -29,6 +30,9 @@ pub struct Changes {
     pub removed: Vec<String>,
 }
 
+/// A total with the next offset that it does not cover yet.
+type Known = (i64, Accumulator);
+
 /// The newest totals of one partition.
 #[derive(Debug, Default)]
 struct Subtotal {
@@ -36,22 +40,28 @@ struct Subtotal {
     /// Whether they are of our computation.
     is_ours: bool,
     /// By group; `None` is the whole partition.
-    totals: BTreeMap<Option<String>, Accumulator>,
-    /// Groups whose transaction's last record has not been read yet. `None`: they are gone.
-    pending: BTreeMap<String, Option<Accumulator>>,
+    totals: BTreeMap<Option<String>, Known>,
+    /// Groups of which the total of the partition has not been read yet. `None`: they are gone.
+    pending: BTreeMap<String, Option<Known>>,
 }
 
 impl Overall {
-    /// Takes in a record of the output topic. Records of one output partition must come in their order. `is_ours` says
-    /// whether it is of our computation; of a group it does not matter.
+    /// Takes in a record of the output topic. Records of one output partition must come in their order, without those of
+    /// which [`Self::knows_better`]. `is_ours` says whether it is of our computation; of a group it does not matter.
     pub fn observe(&mut self, total: Total, is_ours: bool) {
         match (total.scope, total.group) {
-            (Scope::Partition { partition, .. }, Some(group)) => {
+            (
+                Scope::Partition {
+                    partition,
+                    next_offset,
+                },
+                Some(group),
+            ) => {
                 self.partitions
                     .entry(partition)
                     .or_default()
                     .pending
-                    .insert(group, Some(total.accumulator));
+                    .insert(group, Some((next_offset, total.accumulator)));
             }
             (
                 Scope::Partition {
@@ -61,23 +71,29 @@ impl Overall {
                 None,
             ) => {
                 let subtotal = self.partitions.entry(partition).or_default();
-                for (group, accumulator) in std::mem::take(&mut subtotal.pending) {
-                    match accumulator {
-                        Some(accumulator) => subtotal.totals.insert(Some(group), accumulator),
+                // A crash may have left groups without it. They belong to one that is still to come.
+                let mut groups = subtotal.pending.values().flatten();
+                if groups.any(|(end, _)| *end > next_offset) {
+                    return;
+                }
+                for (group, total) in std::mem::take(&mut subtotal.pending) {
+                    match total {
+                        Some(total) => subtotal.totals.insert(Some(group), total),
                         None => subtotal.totals.remove(&Some(group)),
                     };
                 }
-                subtotal.totals.insert(None, total.accumulator);
+                subtotal.totals.insert(None, (next_offset, total.accumulator));
                 subtotal.next_offset = Some(next_offset);
                 subtotal.is_ours = is_ours;
             }
             // What was written comes back later, when something newer may have been written already.
             (Scope::Overall { offsets }, group) if version(&offsets) >= version(&self.written_offsets) => {
+                // The last one of them.
                 if group.is_none() {
+                    self.written_offsets = offsets;
                     self.written_is_ours = is_ours;
                 }
-                self.written.insert(group, total.accumulator);
-                self.written_offsets = offsets;
+                self.written.insert(group, Some(total.accumulator));
             }
             (Scope::Overall { .. }, _) => {}
         }
@@ -94,6 +110,40 @@ impl Overall {
                 self.written.remove(&Some(removed.group));
             }
         }
+    }
+
+    /// Whether a total of a partition that covers more than this one has been taken in: this one is of somebody who had
+    /// lost the partition, if it was written without a transaction.
+    pub fn knows_better(&self, total: &Total) -> bool {
+        let Scope::Partition {
+            partition,
+            next_offset,
+        } = &total.scope
+        else {
+            return false;
+        };
+        let Some(subtotal) = self.partitions.get(partition) else {
+            return false;
+        };
+        let pending = total.group.as_ref().and_then(|group| subtotal.pending.get(group));
+        let known = match pending {
+            Some(pending) => pending.as_ref(),
+            None => subtotal.totals.get(&total.group),
+        };
+        known.is_some_and(|(known, _)| next_offset < known)
+    }
+
+    /// Whether every group that was taken in belongs to a total of its partition that was taken in too.
+    pub fn is_settled(&self) -> bool {
+        self.partitions
+            .values()
+            .all(|subtotal| subtotal.pending.is_empty())
+    }
+
+    /// Lets all of it be written again.
+    pub fn write_again(&mut self) {
+        self.written.values_mut().for_each(|written| *written = None);
+        self.written_offsets.clear();
     }
 
     /// The overall totals that differ from those in the output topic. None as long as a partition's are of an earlier
@@ -114,7 +164,7 @@ impl Overall {
             .values()
             .filter(|subtotal| subtotal.next_offset.is_some())
         {
-            for (group, accumulator) in &subtotal.totals {
+            for (group, (_, accumulator)) in &subtotal.totals {
                 let sum = sums.entry(group).or_default();
                 *sum = sum.merge(*accumulator)?;
             }
@@ -131,7 +181,7 @@ impl Overall {
         let removed = gone.flatten().cloned().collect();
         let groups = sums
             .into_iter()
-            .filter(|(group, sum)| self.written.get(*group) != Some(sum));
+            .filter(|(group, sum)| self.written.get(*group) != Some(&Some(*sum)));
         Ok(Changes {
             totals: groups.chain(all).map(total).collect(),
             removed,
@@ -319,6 +369,83 @@ mod tests {
         assert_eq!(totals.collect::<Vec<_>>(), expected);
         write(&mut overall);
         assert_eq!(overall.changes(), Ok(Changes::default()));
+    }
+
+    #[test]
+    fn groups_without_the_total_of_their_partition_wait_for_it() {
+        let mut overall = Overall::default();
+        overall.observe(subtotal(0, 3, Some("a"), 1), true);
+        overall.observe(subtotal(0, 3, None, 1), true);
+        write(&mut overall);
+        assert!(overall.is_settled());
+        // A crash; then the partition is read again from its own total on.
+        overall.observe(subtotal(0, 9, Some("a"), 20), true);
+        assert!(!overall.is_settled());
+        overall.observe(subtotal(0, 5, None, 6), true);
+        assert_eq!(sums(&overall), []);
+        overall.observe(subtotal(0, 9, None, 20), true);
+        assert!(overall.is_settled());
+        assert_eq!(
+            sums(&overall),
+            [("total/a".to_owned(), 20), ("total".to_owned(), 20)]
+        );
+    }
+
+    #[test]
+    fn what_was_written_late_by_who_had_lost_the_partition_does_not_count() {
+        let mut overall = Overall::default();
+        for total in [
+            subtotal(0, 3, Some("a"), 1),
+            subtotal(0, 5, None, 6),
+            subtotal(0, 9, Some("b"), 2),
+        ] {
+            overall.observe(total, true);
+        }
+        let before = sums(&overall);
+        for late in [
+            subtotal(0, 8, Some("b"), 7),
+            subtotal(0, 2, Some("a"), 7),
+            subtotal(0, 4, None, 7),
+        ] {
+            assert!(overall.knows_better(&late), "{late:?}");
+        }
+        assert_eq!(sums(&overall), before);
+        overall.observe(subtotal(0, 9, None, 8), true);
+        let expected = [("total/a", 1), ("total/b", 2), ("total", 8)];
+        assert_eq!(sums(&overall), expected.map(|(id, sum)| (id.to_owned(), sum)));
+    }
+
+    #[test]
+    fn an_overall_total_of_which_only_a_group_was_written_is_written_again_and_so_is_all_on_demand() {
+        let mut overall = Overall::default();
+        for total in [subtotal(0, 3, Some("a"), 1), subtotal(0, 3, None, 1)] {
+            overall.observe(total, true);
+        }
+        let changes = overall.changes().unwrap().totals;
+        overall.observe(changes[0].clone(), true);
+        assert_eq!(sums(&overall), [("total".to_owned(), 1)]);
+        write(&mut overall);
+        assert_eq!(sums(&overall), []);
+        overall.write_again();
+        assert_eq!(
+            sums(&overall),
+            [("total/a".to_owned(), 1), ("total".to_owned(), 1)]
+        );
+    }
+
+    #[test]
+    fn groups_that_are_gone_are_removed_also_if_all_is_to_be_written_again() {
+        let mut overall = Overall::default();
+        for total in [subtotal(0, 3, Some("a"), 1), subtotal(0, 3, None, 1)] {
+            overall.observe(total, true);
+        }
+        write(&mut overall);
+        let (partition, group) = (Some(0), "a".to_owned());
+        overall.remove(Removed { partition, group });
+        overall.observe(subtotal(0, 4, None, 0), true);
+        overall.write_again();
+        let changes = overall.changes().unwrap();
+        assert_eq!((changes.removed, changes.totals.len()), (vec!["a".to_owned()], 1));
     }
 
     #[test]

@@ -52,38 +52,40 @@ pub struct PartitionTotals {
 struct Group {
     name: Arc<str>,
     accumulator: Accumulator,
+    /// It covers the records before this offset, if that is more than the partition's total does.
+    next_offset: i64,
     changed: bool,
 }
 
 impl Group {
-    fn new(name: &str, accumulator: Accumulator) -> Self {
+    fn new(name: &str, next_offset: i64, accumulator: Accumulator) -> Self {
         Self {
             name: Arc::from(name),
             accumulator,
+            next_offset,
             changed: false,
         }
     }
 }
 
+/// Totals of groups with the next offset that each does not cover yet.
+pub type Groups = BTreeMap<String, (i64, Accumulator)>;
+
 impl PartitionTotals {
-    /// Of a partition that nobody has read before. It counts as changed: a partition has a record in the output
-    /// topic from its first commit on, even if nothing has arrived.
-    pub fn fresh(partition: i32, next_offset: i64) -> Self {
+    /// Of a partition that nobody has read before, or of which nobody has written more than totals of `groups`. It counts
+    /// as changed: a partition has a record in the output topic from its first commit on, even if nothing has arrived.
+    pub fn fresh(partition: i32, next_offset: i64, groups: Groups) -> Self {
         Self {
             changed: true,
-            ..Self::restored(partition, next_offset, Accumulator::default(), BTreeMap::new())
+            ..Self::restored(partition, next_offset, Accumulator::default(), groups)
         }
     }
 
-    /// As the output topic holds them.
-    pub fn restored(
-        partition: i32,
-        next_offset: i64,
-        all: Accumulator,
-        groups: BTreeMap<String, Accumulator>,
-    ) -> Self {
-        let groups = groups.into_iter().map(|(name, accumulator)| {
-            let group = Group::new(&name, accumulator);
+    /// As the output topic holds them. A group that covers more than its partition, because its total was written and
+    /// the partition's not any more, takes none of the records that it has already.
+    pub fn restored(partition: i32, next_offset: i64, all: Accumulator, groups: Groups) -> Self {
+        let groups = groups.into_iter().map(|(name, (next_offset, accumulator))| {
+            let group = Group::new(&name, next_offset, accumulator);
             (Arc::clone(&group.name), group)
         });
         Self {
@@ -128,6 +130,15 @@ impl PartitionTotals {
         }
     }
 
+    /// Lets everything be written again with the next commit, as if all had changed.
+    pub fn write_again(&mut self) {
+        self.changed = true;
+        for group in self.groups.values_mut().filter(|group| !group.changed) {
+            group.changed = true;
+            self.changed_groups.push(Arc::clone(&group.name));
+        }
+    }
+
     /// First offset that is not covered: what is to be committed.
     pub fn next_offset(&self) -> i64 {
         self.next_offset
@@ -148,10 +159,15 @@ impl PartitionTotals {
         self.changed || self.offset_is_missing
     }
 
+    /// Whether the record at `offset` was added, or is known to be none.
+    pub fn covers(&self, offset: i64) -> bool {
+        offset < self.next_offset
+    }
+
     /// Adds the record at `offset`; false if it is covered already. After an error nothing has changed.
     /// Offsets between records belong to transaction markers and to records that compaction removed.
     pub fn apply(&mut self, offset: i64, outcome: Outcome<'_>) -> Result<bool, ApplyError> {
-        if offset < self.next_offset {
+        if self.covers(offset) {
             return Ok(false);
         }
         let partition = self.partition;
@@ -166,17 +182,19 @@ impl PartitionTotals {
             let group = match self.groups.get_mut(name) {
                 Some(group) => group,
                 None => {
-                    let group = Group::new(name, Accumulator::default());
+                    let group = Group::new(name, 0, Accumulator::default());
                     self.groups.entry(Arc::clone(&group.name)).or_insert(group)
                 }
             };
-            group.accumulator = group
-                .accumulator
-                .merge(one)
-                .context(ApplySnafu { partition, offset })?;
-            if !group.changed {
-                group.changed = true;
-                self.changed_groups.push(Arc::clone(&group.name));
+            if offset >= group.next_offset {
+                group.accumulator = group
+                    .accumulator
+                    .merge(one)
+                    .context(ApplySnafu { partition, offset })?;
+                if !group.changed {
+                    group.changed = true;
+                    self.changed_groups.push(Arc::clone(&group.name));
+                }
             }
         }
         self.all = all;
@@ -196,15 +214,16 @@ impl PartitionTotals {
     /// The totals that changed since [`Self::committed`], that of the whole partition last: whoever reads it has
     /// read the groups that belong to it.
     pub fn changes(&self) -> impl Iterator<Item = Total> {
-        let groups = self
-            .changed_groups
-            .iter()
-            .map(|name| (Some(String::from(&**name)), self.groups[name].accumulator));
-        let all = self.changed.then_some((None, self.all));
-        groups.chain(all).map(|(group, accumulator)| Total {
+        let groups = self.changed_groups.iter().map(|name| {
+            let group = &self.groups[name];
+            let next_offset = group.next_offset.max(self.next_offset);
+            (Some(String::from(&**name)), next_offset, group.accumulator)
+        });
+        let all = self.changed.then_some((None, self.next_offset, self.all));
+        groups.chain(all).map(|(group, next_offset, accumulator)| Total {
             scope: Scope::Partition {
                 partition: self.partition,
-                next_offset: self.next_offset,
+                next_offset,
             },
             group,
             accumulator,
@@ -254,9 +273,24 @@ mod tests {
             .collect()
     }
 
+    fn groups(totals: &PartitionTotals) -> Groups {
+        let accumulators = accumulators(totals).into_iter();
+        accumulators
+            .map(|(name, accumulator)| (name, (totals.next_offset, accumulator)))
+            .collect()
+    }
+
+    fn apply(totals: &mut PartitionTotals, from: usize, outcomes: &[Outcome<'_>]) {
+        for (index, outcome) in outcomes.iter().enumerate() {
+            totals
+                .apply(i64::try_from(from + index).unwrap(), *outcome)
+                .unwrap();
+        }
+    }
+
     #[test]
     fn only_what_changed_is_written_and_the_whole_partition_last() {
-        let mut totals = PartitionTotals::fresh(2, 10);
+        let mut totals = PartitionTotals::fresh(2, 10, Groups::new());
         for (offset, outcome) in [(10, summed("a", 5)), (11, summed("b", 7)), (13, Outcome::Dropped)] {
             assert_eq!(totals.apply(offset, outcome), Ok(true));
         }
@@ -280,7 +314,7 @@ mod tests {
 
     #[test]
     fn a_partition_without_records_has_a_total_too() {
-        let totals = PartitionTotals::fresh(0, 42);
+        let totals = PartitionTotals::fresh(0, 42, Groups::new());
         let total = totals.changes().next().unwrap();
         assert_eq!(
             total.scope,
@@ -327,23 +361,85 @@ mod tests {
         assert_eq!(totals.apply(8, summed("a", -1)), Ok(true));
     }
 
+    #[test]
+    fn a_group_that_covers_more_than_its_partition_says_so_and_takes_nothing_twice() {
+        let one = Accumulator::summed(Some(5));
+        let groups = Groups::from([("a".to_owned(), (12, one)), ("b".to_owned(), (10, one))]);
+        let mut totals = PartitionTotals::restored(2, 10, one.merge(one).unwrap(), groups);
+        let changes = |totals: &PartitionTotals| {
+            let changes = totals.changes().map(|total| {
+                let Scope::Partition { next_offset, .. } = total.scope else {
+                    unreachable!()
+                };
+                (total.id(), next_offset, total.accumulator.sum)
+            });
+            let mut changes = changes.collect::<Vec<_>>();
+            changes.sort();
+            changes
+        };
+        let named = |rows: [(&str, i64, i128); 3]| rows.map(|(id, end, sum)| (id.to_owned(), end, sum));
+        totals.write_again();
+        assert_eq!(
+            changes(&totals),
+            named([
+                ("partition-2", 10, 10),
+                ("partition-2/a", 12, 5),
+                ("partition-2/b", 10, 5)
+            ])
+        );
+        for (offset, group) in [(10, "b"), (11, "a"), (12, "a")] {
+            totals.apply(offset, summed(group, 1)).unwrap();
+        }
+        assert_eq!(
+            changes(&totals),
+            named([
+                ("partition-2", 13, 13),
+                ("partition-2/a", 13, 6),
+                ("partition-2/b", 13, 6)
+            ])
+        );
+    }
+
     proptest! {
+        /// A crash may leave the totals of some groups that belong to a total of the partition that was never written.
+        #[test]
+        fn a_restart_with_groups_of_any_later_moment_gives_the_same_totals(
+            outcomes in prop::collection::vec(any_outcome(), 0..40),
+            at in any::<prop::sample::Index>(), later in any::<[prop::sample::Index; 2]>(),
+        ) {
+            let mut straight = PartitionTotals::fresh(0, 0, Groups::new());
+            apply(&mut straight, 0, &outcomes);
+
+            let at = at.index(outcomes.len() + 1);
+            let mut first = PartitionTotals::fresh(0, 0, Groups::new());
+            apply(&mut first, 0, &outcomes[..at]);
+            let mut found = groups(&first);
+            for (name, later) in ["a", "b"].into_iter().zip(later) {
+                let later = at + later.index(outcomes.len() - at + 1);
+                let mut ahead = first.clone();
+                apply(&mut ahead, at, &outcomes[at..later]);
+                found.extend(groups(&ahead).remove_entry(name));
+            }
+            let mut second = PartitionTotals::restored(0, first.next_offset, first.all, found);
+            apply(&mut second, at, &outcomes[at..]);
+
+            prop_assert_eq!(
+                (second.next_offset, second.all, accumulators(&second)),
+                (straight.next_offset, straight.all, accumulators(&straight))
+            );
+        }
+
         #[test]
         fn a_restart_anywhere_gives_the_same_totals(
             outcomes in prop::collection::vec(any_outcome(), 0..40), at in any::<prop::sample::Index>(),
         ) {
-            let apply = |totals: &mut PartitionTotals, from: usize, outcomes: &[Outcome]| {
-                for (index, outcome) in outcomes.iter().enumerate() {
-                    totals.apply(i64::try_from(from + index).unwrap(), *outcome).unwrap();
-                }
-            };
-            let mut straight = PartitionTotals::fresh(0, 0);
+            let mut straight = PartitionTotals::fresh(0, 0, Groups::new());
             apply(&mut straight, 0, &outcomes);
 
             let at = at.index(outcomes.len() + 1);
-            let mut first = PartitionTotals::fresh(0, 0);
+            let mut first = PartitionTotals::fresh(0, 0, Groups::new());
             apply(&mut first, 0, &outcomes[..at]);
-            let mut second = PartitionTotals::restored(0, first.next_offset, first.all, accumulators(&first));
+            let mut second = PartitionTotals::restored(0, first.next_offset, first.all, groups(&first));
             apply(&mut second, at, &outcomes[at..]);
 
             let groups = accumulators(&second);

@@ -1,13 +1,15 @@
 //! What the output topic says about a partition, against what the consumer group has committed.
 //!
-//! Both were written in one transaction, so they agree, or something outside naru has changed one of them: then
-//! the partition is not read, because no sum of it would be right. Offsets expire when a group has been without
+//! Totals that were written in a transaction agree with the offset, or something outside naru has changed one of them:
+//! then the partition is not read, because no sum of it would be right. Offsets expire when a group has been without
 //! members for long; the totals say as well where to go on. Totals of an earlier computation are gone on with or
 //! replaced, if the resource says so.
+//!
+//! Totals that were written without a transaction are the truth by themselves; the offset follows and is a hint. A crash
+//! may have left totals of groups that are newer than that of their partition, and one who has lost the partition may
+//! have written older totals behind newer ones: each says which records it covers, and of which computation it is.
 
-use std::collections::BTreeMap;
-
-use naru_contract::Reset;
+use naru_contract::{Delivery, Reset};
 use naru_worker_core::kafka::consumer::Assigned;
 use snafu::{Snafu, ensure};
 
@@ -15,7 +17,7 @@ use crate::accumulator::Accumulator;
 use crate::catch_up::Superseded;
 use crate::computation::{Computation, Relation};
 use crate::identity::{Identity, Origin};
-use crate::partition::PartitionTotals;
+use crate::partition::{Groups, PartitionTotals};
 use crate::total::{Scope, Total};
 
 /// Why a partition cannot be continued.
@@ -84,7 +86,9 @@ pub struct Found {
     written: i64,
     /// What sum they are of. Totals of the first versions do not say it.
     identity: Option<Identity>,
-    groups: BTreeMap<String, Accumulator>,
+    /// How the total of all was written.
+    delivery: Delivery,
+    groups: Groups,
 }
 
 /// With what a partition goes on.
@@ -107,23 +111,50 @@ pub struct Log {
 
 impl Found {
     /// Takes in a record of the partition's output partition, in their order, with its time in ms since the epoch.
-    pub fn observe(&mut self, total: Total, written: i64, identity: Option<Identity>) {
-        match (total.scope, total.group) {
-            (Scope::Partition { next_offset, .. }, None) => {
-                self.all = Some((next_offset, total.accumulator));
+    pub fn observe(&mut self, total: Total, written: i64, identity: Option<Identity>, delivery: Delivery) {
+        let Scope::Partition { next_offset, .. } = total.scope else {
+            return;
+        };
+        let known = match &total.group {
+            None => self.all,
+            Some(group) => self.groups.get(group).copied(),
+        };
+        let covers_less = known.is_some_and(|(known, _)| next_offset < known);
+        let is_earlier = match (&identity, &self.identity) {
+            (Some(found), Some(known)) => found.origin.computation < known.origin.computation,
+            _ => false,
+        };
+        // Late, by one who had lost the partition.
+        if delivery == Delivery::IdempotentUpsert && (covers_less || is_earlier) {
+            return;
+        }
+        let found = (next_offset, total.accumulator);
+        match total.group {
+            None => {
+                self.all = Some(found);
                 self.written = written;
                 self.identity = identity;
+                self.delivery = delivery;
             }
-            (Scope::Partition { .. }, Some(group)) => {
-                self.groups.insert(group, total.accumulator);
+            Some(group) => {
+                self.groups.insert(group, found);
             }
-            (Scope::Overall { .. }, _) => {}
         }
     }
 
     /// The total of this group of the partition's is gone.
     pub fn removed(&mut self, group: &str) {
         self.groups.remove(group);
+    }
+
+    /// Whether nothing was written yet.
+    pub fn is_empty(&self) -> bool {
+        self.all.is_none()
+    }
+
+    /// Whether who wrote these totals may still be writing, with nobody to refuse it.
+    pub fn is_unfenced(&self) -> bool {
+        self.delivery == Delivery::IdempotentUpsert
     }
 
     /// Whether totals that are committed are not there, or not yet: the offsets and the totals of a transaction
@@ -133,10 +164,15 @@ impl Found {
             .is_some_and(|committed| self.all.is_none_or(|(next_offset, _)| next_offset < committed))
     }
 
-    /// When the totals were written, ms since the epoch, if the group's offset is gone: then [`Self::check`] needs to
-    /// know of the input partition what is younger.
+    /// When the totals were written, ms since the epoch, if it is they that say where to go on, since the group's offset
+    /// is gone or another one: then [`Self::check`] needs to know of the input partition what is younger.
     pub fn outlived(&self, assigned: &Assigned) -> Option<i64> {
-        (self.all.is_some() && committed(assigned).is_none()).then_some(self.written)
+        let (next_offset, _) = self.all?;
+        let goes_elsewhere = match committed(assigned) {
+            None => true,
+            Some(committed) => self.is_unfenced() && committed != next_offset,
+        };
+        goes_elsewhere.then_some(self.written)
     }
 
     /// With what `assigned` is continued by the computation `ours`. `log` is needed where [`Self::outlived`] says so.
@@ -186,12 +222,14 @@ impl Found {
             }
             (None, None) => false,
         };
+        let outlived = self.outlived(assigned).is_some();
         let (next_offset, all) = match (committed(assigned), self.all) {
             (None, None) => {
-                let fresh = PartitionTotals::fresh(partition, assigned.position);
+                ensure!(has_groups || self.groups.is_empty(), GroupsSnafu { partition });
+                let fresh = PartitionTotals::fresh(partition, assigned.position, self.groups);
                 return Ok(Restored::Totals(fresh.with(origin)));
             }
-            (None, Some((next_offset, all))) => {
+            (_, Some((next_offset, all))) if outlived => {
                 // All that the totals cover is older than they are.
                 let fits = |log: Log| {
                     log.end >= next_offset && log.younger.is_none_or(|younger| younger >= next_offset)
@@ -214,7 +252,7 @@ impl Found {
                 }
                 .fail();
             }
-            (Some(_), Some(found)) => found,
+            (_, Some(found)) => found,
         };
         if relation == Relation::Earlier(Reset::FromEarliest) {
             return Ok(Restored::Anew(Superseded {
@@ -222,13 +260,9 @@ impl Found {
                 groups: self.groups.into_keys().collect(),
             }));
         }
-        let start = assigned.position;
-        let deleted = match committed(assigned) {
-            Some(_) => assigned.deleted > 0,
-            None => start > next_offset,
-        };
+        let start = assigned.start;
         ensure!(
-            !deleted,
+            start <= next_offset,
             DeletedSnafu {
                 partition,
                 committed: next_offset,
@@ -238,20 +272,27 @@ impl Found {
         let grouped = self
             .groups
             .values()
-            .try_fold(Accumulator::default(), |sum, group| sum.merge(*group));
+            .try_fold(Accumulator::default(), |sum, (_, group)| sum.merge(*group));
+        // What a group has more than the partition is no part of the partition's total.
+        let is_ahead = self.groups.values().any(|(end, _)| *end > next_offset);
         let adds_up = match grouped {
+            Ok(_) if has_groups && is_ahead => true,
             Ok(grouped) if has_groups => (grouped.count, grouped.sum) == (all.count, all.sum),
             _ => self.groups.is_empty() && !has_groups,
         };
         ensure!(adds_up, GroupsSnafu { partition });
-        let totals = PartitionTotals::restored(partition, next_offset, all, self.groups).with(origin);
+        let is_unfenced = self.is_unfenced();
+        let mut totals = PartitionTotals::restored(partition, next_offset, all, self.groups).with(origin);
+        if is_unfenced {
+            totals.write_again();
+        }
         let totals = match is_named {
             true => totals,
             false => totals.without_identity(),
         };
-        Ok(Restored::Totals(match committed(assigned) {
-            Some(_) => totals,
-            None => totals.without_offset(),
+        Ok(Restored::Totals(match outlived {
+            true => totals.without_offset(),
+            false => totals,
         }))
     }
 }

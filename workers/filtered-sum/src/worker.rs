@@ -5,24 +5,27 @@ mod commit;
 mod error;
 mod idle;
 mod schemas;
+mod stopped;
+mod writer;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use naru_contract::FilteredSumWorker;
+use naru_contract::{FilteredSumWorker, OnError};
 use naru_worker_core::avro::registry::Registry;
 use naru_worker_core::backoff::Backoff;
 use naru_worker_core::kafka::consumer::{Assigned, Event, GroupConsumer, Message, Revoked};
-use naru_worker_core::kafka::transaction::TransactionalProducer;
 use naru_worker_core::run::{Context, chain};
 use snafu::OptionExt;
-use tracing::{debug, error, info};
+use tracing::{debug, info};
 
 pub use self::error::Error;
 use self::error::StoppingSnafu;
 use self::idle::IdlePartitions;
 use self::schemas::Schemas;
+use self::stopped::Stopped;
+use self::writer::Writer;
 use crate::catch_up::CatchUp;
 use crate::computation::Computation;
 use crate::dead_letter::{DeadLetter, DeadLetters};
@@ -38,6 +41,9 @@ use crate::total::SCHEMA;
 const POLL: Duration = Duration::from_millis(100);
 /// How far the clocks of those who write the input may be ahead of ours, ms.
 const CLOCKS: i64 = 60_000;
+/// How long one who has lost a partition may write to it at the most, if nobody refuses it: longer than a record waits
+/// to be sent.
+const LATE: Duration = Duration::from_secs(30);
 /// Time for leaving the group at the end.
 const LEAVE: Duration = Duration::from_secs(5);
 
@@ -64,10 +70,12 @@ struct Worker<'a> {
     schema_id: u32,
     schemas: Schemas,
     idle: IdlePartitions,
-    producer: TransactionalProducer,
+    writer: Writer,
     /// `None` until the group has said what is ours, which may be nothing.
     owned: Option<BTreeMap<i32, Partition>>,
     dead_letters: DeadLetters,
+    /// When to write which partition again, in order.
+    unfenced: VecDeque<(Instant, i32)>,
     /// For the owner of input partition 0.
     tail: Option<Tail>,
     next_commit: Instant,
@@ -78,37 +86,47 @@ struct Worker<'a> {
 }
 
 /// An input partition that is ours.
-enum Partition {
+struct Partition {
+    /// `None` if no sum of it would be right.
+    sum: Option<Sum>,
+    /// Why nothing is added to it.
+    stopped: Option<Stopped>,
+}
+
+/// What the records of a partition are added to.
+enum Sum {
     Active(PartitionTotals),
-    /// Its totals in the output topic are of an earlier computation as long as it is summed anew.
+    /// The totals in the output topic are of an earlier computation as long as it is summed anew.
     CatchingUp(Box<CatchUp>),
-    /// No sum of it would be right, for this reason.
-    Stopped(String),
 }
 
 impl Partition {
-    /// What records are added to.
+    fn new(sum: Sum) -> Self {
+        Self {
+            sum: Some(sum),
+            stopped: None,
+        }
+    }
+
     fn totals(&self) -> Option<&PartitionTotals> {
-        match self {
-            Self::Active(totals) => Some(totals),
-            Self::CatchingUp(anew) => Some(anew.totals()),
-            Self::Stopped(_) => None,
+        match self.sum.as_ref()? {
+            Sum::Active(totals) => Some(totals),
+            Sum::CatchingUp(anew) => Some(anew.totals()),
         }
     }
 
     fn totals_mut(&mut self) -> Option<&mut PartitionTotals> {
-        match self {
-            Self::Active(totals) => Some(totals),
-            Self::CatchingUp(anew) => Some(anew.totals_mut()),
-            Self::Stopped(_) => None,
+        match self.sum.as_mut()? {
+            Sum::Active(totals) => Some(totals),
+            Sum::CatchingUp(anew) => Some(anew.totals_mut()),
         }
     }
 
     /// First offset whose record becomes a dead letter if it cannot be summed: one before has been looked at.
     fn first_letter(&self) -> i64 {
-        match self {
-            Self::CatchingUp(anew) => anew.until(),
-            Self::Active(_) | Self::Stopped(_) => 0,
+        match &self.sum {
+            Some(Sum::CatchingUp(anew)) => anew.until(),
+            _ => 0,
         }
     }
 }
@@ -119,8 +137,8 @@ enum Interruption {
     DeadLetters,
     /// This one has a schema that is not known.
     Schema(u32),
-    /// This one does not fit into the total, for this reason.
-    Full(String),
+    /// Nothing more is to be added, for this reason.
+    Stop(String),
 }
 
 impl<'a> Worker<'a> {
@@ -135,16 +153,8 @@ impl<'a> Worker<'a> {
         let schema_id = context
             .wait_for(registry.register(&subject, SCHEMA))
             .context(StoppingSnafu)??;
-        // Before anything is read: it ends the transaction that a killed predecessor may have left open.
-        let transactional_id = format!("{}.{}", config.group, context.instance);
-        let producer = TransactionalProducer::open(&config.kafka, &transactional_id)?.until(&context.drain);
-        let consumer = GroupConsumer::join(
-            &config.kafka,
-            &config.group,
-            &context.instance,
-            &config.input_topic,
-        )?
-        .until(&context.drain);
+        let writer = Writer::open(config, context)?;
+        let consumer = writer.join(config, context)?;
         let output = Output {
             kafka: config.kafka.clone(),
             topic: config.output_topic.clone(),
@@ -161,9 +171,10 @@ impl<'a> Worker<'a> {
             schema_id,
             schemas: Schemas::new(registry, context.runtime.clone(), Judge::new(rules.clone())),
             idle: IdlePartitions::new(),
-            producer,
+            writer,
             owned: None,
             dead_letters: DeadLetters::default(),
+            unfenced: VecDeque::new(),
             tail: None,
             next_commit: Instant::now(),
             aborted_since: None,
@@ -190,6 +201,7 @@ impl<'a> Worker<'a> {
                 Event::Idle => {}
             }
             self.learned(consumer)?;
+            self.try_stopped(consumer)?;
             let began = Instant::now();
             if began >= self.next_commit {
                 self.skip_markers(consumer)?;
@@ -218,8 +230,13 @@ impl<'a> Worker<'a> {
             .health
             .waiting_for("the totals to be read from the output topic");
         let mut found = self.output.restore(assigned)?;
+        let mut is_new = false;
         for one in assigned {
             let found = found.remove(&one.partition).unwrap_or_default();
+            is_new |= found.is_empty();
+            if found.is_unfenced() {
+                self.unfenced.push_back((started + LATE, one.partition));
+            }
             let log = match found.outlived(one) {
                 Some(written) => Some(log(consumer, one.partition, written)?),
                 None => None,
@@ -231,13 +248,12 @@ impl<'a> Worker<'a> {
                         let (partition, next_offset) = (one.partition, totals.next_offset());
                         info!(
                             partition,
-                            next_offset, "the group's offset is gone, the totals say where to go on"
+                            next_offset, "the totals say where to go on, not the group's offset"
                         );
                         consumer.seek(partition, next_offset)?;
                     }
-                    self.owned
-                        .get_or_insert_default()
-                        .insert(one.partition, Partition::Active(totals));
+                    let active = Partition::new(Sum::Active(totals));
+                    self.owned.get_or_insert_default().insert(one.partition, active);
                 }
                 Err(mismatch) => self.stop(consumer, one.partition, mismatch.to_string())?,
             }
@@ -252,6 +268,10 @@ impl<'a> Worker<'a> {
                 .observe(started.elapsed().as_secs_f64());
         }
         self.report();
+        if is_new {
+            // Where they begin is known before anything is made of them: the log may begin elsewhere the next time.
+            self.commit(consumer)?;
+        }
         Ok(())
     }
 
@@ -292,7 +312,7 @@ impl<'a> Worker<'a> {
                     self.report();
                     return Ok(());
                 }
-                Interruption::Full(reason) => {
+                Interruption::Stop(reason) => {
                     self.commit(consumer)?;
                     return self.stop(consumer, partition, reason);
                 }
@@ -311,9 +331,14 @@ impl<'a> Worker<'a> {
         if self.schemas.is_awaited_by(partition) {
             return None;
         }
-        let state = self.owned.as_mut().and_then(|owned| owned.get_mut(&partition))?;
-        let first_letter = state.first_letter();
-        let totals = state.totals_mut()?;
+        let owned = self.owned.as_mut()?.get_mut(&partition)?;
+        if owned.stopped.as_ref().is_some_and(|stopped| !stopped.is_on_trial) {
+            return None;
+        }
+        let stops = self.config.on_error == OnError::Stop;
+        let input_topic = &self.config.input_topic;
+        let first_letter = owned.first_letter();
+        let totals = owned.totals_mut()?;
         let (mut records, mut dropped) = (0, 0);
         let interruption = messages.find_map(|message| {
             let unknown = |value| self.schemas.judge.decoder.unknown(value);
@@ -321,22 +346,27 @@ impl<'a> Worker<'a> {
                 return Some(Interruption::Schema(schema_id));
             }
             let offset = message.offset;
+            if totals.covers(offset) {
+                debug!(partition, offset, "a record came again");
+                return None;
+            }
             let judged = match message.value {
                 None => Ok(Outcome::Dropped),
                 Some(value) => self.schemas.judge.judge(value),
             };
             let (outcome, reason) = match judged {
                 Ok(outcome) => (outcome, None),
+                Err(reason) if stops => {
+                    return Some(Interruption::Stop(format!(
+                        "the record at offset {offset} of partition {partition} of topic {input_topic:?} cannot be summed: \
+                         {reason}; set onError to deadLetter to go on without it"
+                    )));
+                }
                 Err(reason) => (Outcome::Dead, Some(reason)),
             };
             let is_dropped = outcome == Outcome::Dropped;
-            match totals.apply(offset, outcome) {
-                Ok(true) => {}
-                Ok(false) => {
-                    debug!(partition, offset, "a record came again");
-                    return None;
-                }
-                Err(error) => return Some(Interruption::Full(chain(&error))),
+            if let Err(error) = totals.apply(offset, outcome) {
+                return Some(Interruption::Stop(chain(&error)));
             }
             records += 1;
             dropped += u64::from(is_dropped);
@@ -359,6 +389,10 @@ impl<'a> Worker<'a> {
         });
         self.metrics.records.inc_by(records);
         self.metrics.dropped.inc_by(dropped);
+        if records > 0 && owned.stopped.take().is_some() {
+            info!(partition, "the partition goes on");
+            self.report();
+        }
         self.caught_up(partition);
         interruption
     }
@@ -369,24 +403,24 @@ impl<'a> Worker<'a> {
             return Ok(());
         };
         for partition in partitions {
-            let state = self.owned.as_ref().and_then(|owned| owned.get(&partition));
-            if let Some(totals) = state.and_then(Partition::totals) {
-                consumer.seek(partition, totals.next_offset())?;
-                consumer.resume(partition)?;
-            }
+            self.go_on(consumer, partition)?;
         }
         self.report();
         Ok(())
     }
 
-    fn stop(&mut self, consumer: &GroupConsumer, partition: i32, reason: String) -> Result<(), Error> {
-        error!(partition, %reason, "the partition is stopped");
-        consumer.pause(partition)?;
-        self.owned
-            .get_or_insert_default()
-            .insert(partition, Partition::Stopped(reason));
-        self.report();
+    /// Lets the messages of `partition` arrive again, from the first one that its totals do not cover.
+    fn go_on(&mut self, consumer: &GroupConsumer, partition: i32) -> Result<(), Error> {
+        if let Some(totals) = self.totals_mut(partition) {
+            let next_offset = totals.next_offset();
+            consumer.seek(partition, next_offset)?;
+            consumer.resume(partition)?;
+        }
         Ok(())
+    }
+
+    fn totals_mut(&mut self, partition: i32) -> Option<&mut PartitionTotals> {
+        self.owned.as_mut()?.get_mut(&partition)?.totals_mut()
     }
 
     /// Tells the world what is owned and whether all is well.
@@ -398,7 +432,7 @@ impl<'a> Worker<'a> {
         self.metrics.assigned_partitions.set(count(|_| true));
         self.metrics
             .stopped_partitions
-            .set(count(|partition| matches!(partition, Partition::Stopped(_))));
+            .set(count(|partition| partition.stopped.is_some()));
         self.measure_catching_up();
         let Some(owned) = &self.owned else {
             return self
@@ -406,10 +440,8 @@ impl<'a> Worker<'a> {
                 .health
                 .waiting_for("the consumer group to assign partitions");
         };
-        let stopped = owned.values().filter_map(|partition| match partition {
-            Partition::Stopped(reason) => Some(format!("somebody to help: {reason}")),
-            Partition::Active(_) | Partition::CatchingUp(_) => None,
-        });
+        let stopped = owned.values().filter_map(|partition| partition.stopped.as_ref());
+        let stopped = stopped.map(|stopped| format!("somebody to help: {}", stopped.reason));
         let other = self.tail.as_ref().and_then(Tail::other);
         match stopped
             .chain(self.schemas.awaited())

@@ -99,3 +99,25 @@ async fn an_operator_that_ended_between_the_number_and_the_workers_is_followed_b
     world.pass().await;
     assert_eq!((told(&world).0, computation(&world).0), (first + 3, 4));
 }
+
+#[tokio::test]
+async fn totals_are_replaced_in_transactions_only() {
+    let world = World::running().await;
+    world.declare("/spec/reset", "fromEarliest".into());
+    world.declare("/spec/filter", "price <= 7".into());
+    world.pass().await;
+    assert_eq!(told(&world).1, "fromEarliest");
+
+    world.declare("/spec/delivery", "idempotentUpsert".into());
+    world.pass().await;
+    assert_eq!(world.condition("Valid"), "False/InvalidSpec");
+    let message = world.message("Valid");
+    let expected = "delivery must be exactlyOnce while reset is set";
+    assert!(message.contains(expected), "{message}");
+
+    // Partitions that have not caught up yet are left alone then.
+    world.declare("/spec/reset", Value::Null);
+    world.pass().await;
+    assert_eq!(world.condition("Valid"), "True/Accepted");
+    assert_eq!(told(&world).1, Value::Null);
+}

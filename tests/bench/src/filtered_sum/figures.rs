@@ -35,6 +35,7 @@ pub(crate) struct Report {
     pub(crate) exactly_once_p99_ms: Option<f64>,
     pub(crate) fast_interval_p50_ms: Option<f64>,
     pub(crate) fast_interval_p99_ms: Option<f64>,
+    pub(crate) upsert_p50_ms: Option<f64>,
     pub(crate) upsert_p99_ms: Option<f64>,
     pub(crate) commit_p50_ms: Option<f64>,
     pub(crate) rss_mb: Option<f64>,

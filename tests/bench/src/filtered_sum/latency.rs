@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use naru_contract::Delivery;
 use rdkafka::producer::{BaseRecord, Producer};
 use snafu::{OptionExt, ResultExt};
 
@@ -36,12 +37,13 @@ impl Place {
         &self,
         name: &str,
         schema_id: u32,
-        commit_interval_ms: u64,
+        (delivery, commit_interval_ms): (Delivery, u64),
         lasting: Duration,
     ) -> Result<Latency, Error> {
         let input = format!("{name}-items");
         self.kafka.create_topic(&input, PARTITIONS);
         let mut config = self.sum(name, &input);
+        config.delivery = delivery;
         config.commit_interval_ms = commit_interval_ms;
         let totals = Totals::open(self.kafka.address(), &config.output_topic, Format::Naru)?;
         let mut worker = self.worker(&config)?;

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use naru_contract::FilteredSumWorker;
+use naru_contract::{Delivery, FilteredSumWorker, OnError};
 use naru_tests::{fragile_registry::FragileRegistry, loopback::Kafka, loopback::free_port};
 use snafu::{OptionExt, ResultExt};
 
@@ -72,6 +72,8 @@ impl Place {
             commit_interval_ms: 100,
             computation: 0,
             reset: None,
+            delivery: Delivery::default(),
+            on_error: OnError::default(),
         }
     }
 

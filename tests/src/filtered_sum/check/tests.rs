@@ -75,6 +75,35 @@ fn the_check_passes_what_is_right() {
 }
 
 #[test]
+fn upserts_may_come_again_and_go_back_but_must_be_right_and_the_last_ones_complete() {
+    type Change = fn(&mut Vec<Row>);
+    let changes: [(&str, bool, Change); 6] = [
+        ("a total written twice", true, |rows| {
+            rows.insert(4, rows[3].clone())
+        }),
+        ("a total that goes back for a moment", true, |rows| {
+            rows.insert(3, rows[1].clone());
+            rows.insert(5, rows[1].clone());
+            rows.insert(6, rows[4].clone());
+        }),
+        ("a wrong sum, for a moment", false, |rows| rows[1].figures.sum = 6),
+        ("a total that goes back for good", false, |rows| {
+            rows.push(rows[1].clone())
+        }),
+        ("a group that goes back for good", false, |rows| {
+            rows.push(rows[0].clone())
+        }),
+        ("an overall total that is missing", false, |rows| rows.truncate(4)),
+    ];
+    for (what, is_right, change) in changes {
+        let (truth, mut rows, committed) = example();
+        change(&mut rows);
+        let checked = check_each(&truth, &rows).and_then(|seen| seen.check_end(&truth, &committed));
+        assert_eq!(checked.is_ok(), is_right, "{what}");
+    }
+}
+
+#[test]
 fn the_check_finds_every_kind_of_wrong_output() {
     type Break = fn(&mut Vec<Row>, &mut BTreeMap<i32, i64>);
     let breaks: [(&str, Break); 12] = [

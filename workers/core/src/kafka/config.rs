@@ -14,9 +14,10 @@ pub const MAX_RECORD_BYTES: usize = 900_000;
 
 /// Properties that librdkafka knows under a second name. The order in which properties reach librdkafka is not
 /// ours to choose, so a user's property under the other name could win over ours.
-const ALIASES: [(&str, &str); 4] = [
+const ALIASES: [(&str, &str); 5] = [
     ("metadata.broker.list", "bootstrap.servers"),
     ("queue.buffering.max.ms", "linger.ms"),
+    ("request.required.acks", "acks"),
     ("delivery.timeout.ms", "message.timeout.ms"),
     ("compression.codec", "compression.type"),
 ];
@@ -80,6 +81,23 @@ const TRANSACTIONAL: [(&str, &str); 8] = [
     ("enable.idempotence", "true"),
 ];
 
+/// For records that may be written again.
+const UPSERTING: [(&str, &str); 8] = [
+    // Below the session timeout: what a process that stood still had not sent when it lost its partitions is not sent
+    // when it goes on.
+    ("message.timeout.ms", "5000"),
+    ("linger.ms", "0"),
+    ("retry.backoff.ms", "5"),
+    ("retry.backoff.max.ms", "100"),
+    ("compression.type", "lz4"),
+    ("partitioner", "murmur2_random"),
+    ("acks", "all"),
+    ("enable.idempotence", "true"),
+];
+
+/// What a member stores is committed by itself, soon after.
+const FOLLOWING: [(&str, &str); 2] = [("enable.auto.commit", "true"), ("auto.commit.interval.ms", "100")];
+
 /// A member of consumer group `group`. `instance` must be unique in the group and stay the same when the process
 /// restarts: a member that comes back within the session timeout keeps its partitions without a rebalance, and the
 /// broker checks every transactional commit against it, even that of a member that was thrown out.
@@ -91,6 +109,15 @@ pub fn member(kafka: &Kafka, group: &str, instance: &str) -> ClientConfig {
     ];
     let ours = COMMON.into_iter().chain(READER).chain(MEMBER).chain(ours);
     build(kafka, &BOUNDS, ours)
+}
+
+/// The same, which commits by itself the offsets that it is told to store.
+pub fn following_member(kafka: &Kafka, group: &str, instance: &str) -> ClientConfig {
+    let mut config = member(kafka, group, instance);
+    for (name, value) in FOLLOWING {
+        config.set(name, value);
+    }
+    config
 }
 
 /// A consumer that is told its partitions and offsets and is in no group.
@@ -107,6 +134,12 @@ pub fn transactional(kafka: &Kafka, transactional_id: &str) -> ClientConfig {
         ("client.id", transactional_id),
     ];
     build(kafka, &[], COMMON.into_iter().chain(TRANSACTIONAL).chain(ours))
+}
+
+/// A producer without transactions.
+pub fn upserting(kafka: &Kafka, client_id: &str) -> ClientConfig {
+    let ours = COMMON.into_iter().chain(UPSERTING);
+    build(kafka, &[], ours.chain([("client.id", client_id)]))
 }
 
 fn build<'a>(
@@ -151,6 +184,7 @@ mod tests {
             ("isolation.level", "read_uncommitted"),
             ("enable.auto.commit", "true"),
             ("metadata.broker.list", "elsewhere:9092"),
+            ("request.required.acks", "0"),
             ("client.rack", "a"),
             ("queued.min.messages", "100000"),
         ]);
@@ -161,6 +195,9 @@ mod tests {
         assert_eq!(config.get("bootstrap.servers"), Some("kafka:9092"));
         assert_eq!(config.get("client.rack"), Some("a"));
         assert_eq!(config.get("queued.min.messages"), Some("100000"));
+        let config = upserting(&kafka, "pod-1");
+        assert_eq!(config.get("request.required.acks"), None);
+        assert_eq!(config.get("acks"), Some("all"));
     }
 
     #[test]
@@ -168,8 +205,10 @@ mod tests {
         let kafka = kafka(&[("delivery.timeout.ms", "600000")]);
         for config in [
             member(&kafka, "group", "pod-1"),
+            following_member(&kafka, "group", "pod-1"),
             reader(&kafka),
             transactional(&kafka, "id"),
+            upserting(&kafka, "id"),
         ] {
             config.create_native_config().unwrap();
         }

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use naru_contract::Kafka;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::{Offset, TopicPartitionList};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use snafu::{ResultExt, Snafu, ensure};
 use tracing::{debug, info, warn};
 
@@ -92,6 +92,8 @@ pub struct Assigned {
     pub partition: i32,
     /// Offset of the first message that will arrive.
     pub position: i64,
+    /// Where the log began at that moment.
+    pub start: i64,
     /// How many offsets from the committed one on were deleted before they were read: records, or, when it is only
     /// a few, perhaps nothing but transaction markers.
     pub deleted: i64,
@@ -125,7 +127,21 @@ pub struct GroupConsumer {
 impl GroupConsumer {
     /// See [`config::member`] for `instance`.
     pub fn join(kafka: &Kafka, group: &str, instance: &str, topic: &str) -> Result<Self, Error> {
-        let consumer: BaseConsumer<Rebalances> = config::member(kafka, group, instance)
+        Self::open(&config::member(kafka, group, instance), group, instance, topic)
+    }
+
+    /// As [`Self::join`], for offsets that are no more than a hint: see [`Self::follow`].
+    pub fn join_following(kafka: &Kafka, group: &str, instance: &str, topic: &str) -> Result<Self, Error> {
+        Self::open(
+            &config::following_member(kafka, group, instance),
+            group,
+            instance,
+            topic,
+        )
+    }
+
+    fn open(config: &ClientConfig, group: &str, instance: &str, topic: &str) -> Result<Self, Error> {
+        let consumer: BaseConsumer<Rebalances> = config
             .create_with_context(Rebalances::default())
             .context(JoinSnafu { group })?;
         consumer.subscribe(&[topic]).context(JoinSnafu { group })?;
@@ -219,6 +235,14 @@ impl GroupConsumer {
             element.set_metadata(metadata);
         }
         list
+    }
+
+    /// Lets the group's offsets follow to these ones: they are committed in the background, before the partitions are
+    /// given up at the latest, and again if that fails. Needs [`Self::join_following`].
+    pub fn follow(&self, offsets: &TopicPartitionList) {
+        if let Err(error) = self.consumer.store_offsets(offsets) {
+            debug!(group = %self.group, %error, "the group's offsets do not follow");
+        }
     }
 
     /// Stops the arrival of messages of `partition` with the batch at hand: what [`Self::resume`] continues after.
@@ -408,12 +432,14 @@ impl GroupConsumer {
                 Offset::Offset(offset) => Assigned {
                     partition,
                     position: offset.max(start),
+                    start,
                     deleted: start.saturating_sub(offset).max(0),
                     metadata: Some(found.metadata().to_owned()),
                 },
                 _ => Assigned {
                     partition,
                     position: start,
+                    start,
                     deleted: 0,
                     metadata: None,
                 },

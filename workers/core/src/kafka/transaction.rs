@@ -3,19 +3,19 @@
 //! A transaction is begun only when all that belongs in it is at hand, so it is open for milliseconds and an
 //! abort costs nothing but the attempt: the caller takes a new snapshot of its state and tries again.
 
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use naru_contract::Kafka;
-use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
-use rdkafka::{ClientConfig, ClientContext, TopicPartitionList};
+use rdkafka::producer::{BaseProducer, Producer};
+use rdkafka::{ClientConfig, TopicPartitionList};
 use snafu::Snafu;
 use tracing::debug;
 
+pub use super::produce::Record;
+use super::produce::{Deliveries, Failure, deliver};
 use super::{config, topic};
 use crate::drain::{ABORT, COMMIT, Deadline, Drain};
 
@@ -40,16 +40,6 @@ pub enum Error {
     /// Kafka holds. Open a new one, which settles that transaction, and read offsets and state from Kafka.
     #[snafu(display("the producer must be opened anew: {reason}"))]
     Fatal { reason: String },
-}
-
-/// A record to be produced. Without a partition its key decides, as with Java's default partitioner.
-#[derive(Clone, Debug)]
-pub struct Record<'a> {
-    pub topic: &'a str,
-    pub partition: Option<i32>,
-    pub key: Option<Vec<u8>>,
-    pub value: Option<Vec<u8>>,
-    pub headers: Vec<(&'static str, Vec<u8>)>,
 }
 
 /// The offsets that a transaction commits, and the membership in whose name it does.
@@ -126,16 +116,12 @@ impl TransactionalProducer {
         position: Option<Position>,
         deadline: &Deadline,
     ) -> Result<(), Error> {
-        self.producer.context().forget();
         self.call(deadline, "begin", |producer, _| producer.begin_transaction())
             .map_err(|failure| self.judge(failure))?;
-        let prepared = self
-            .produce(records, deadline)
-            .and_then(|()| self.drain(deadline))
-            .and_then(|()| match position {
-                None => Ok(()),
-                Some(position) => self.send_offsets(position, deadline),
-            });
+        let prepared = deliver(&self.producer, records, deadline).and_then(|()| match position {
+            None => Ok(()),
+            Some(position) => self.send_offsets(position, deadline),
+        });
         match prepared {
             Ok(()) => {}
             Err(Failure::Abort(reason)) | Err(Failure::OutOfTime(reason)) => return Err(self.abort(reason)),
@@ -148,57 +134,6 @@ impl TransactionalProducer {
             Ok(()) => Ok(()),
             Err(Failure::Abort(reason)) => Err(self.abort(reason)),
             Err(failure) => Err(self.judge(failure)),
-        }
-    }
-
-    fn produce<'a>(
-        &self,
-        records: impl IntoIterator<Item = Record<'a>>,
-        deadline: &Deadline,
-    ) -> Result<(), Failure> {
-        for record in records {
-            let mut message = BaseRecord::<[u8], [u8]>::to(record.topic);
-            message.partition = record.partition;
-            message.key = record.key.as_deref();
-            message.payload = record.value.as_deref();
-            if !record.headers.is_empty() {
-                let headers = OwnedHeaders::new_with_capacity(record.headers.len());
-                let insert = |headers: OwnedHeaders, (key, value): &(&str, Vec<u8>)| {
-                    headers.insert(Header {
-                        key,
-                        value: Some(value),
-                    })
-                };
-                message.headers = Some(record.headers.iter().fold(headers, insert));
-            }
-            while let Err((error, refused)) = self.producer.send(message) {
-                if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) || deadline.is_over() {
-                    return Err(Failure::Abort(format!(
-                        "unable to produce to {:?}: {error}",
-                        record.topic
-                    )));
-                }
-                message = refused;
-                self.producer.poll(Duration::from_millis(1));
-            }
-        }
-        Ok(())
-    }
-
-    /// Waits for the delivery of every record. rust-rdkafka's own flush, also that within its commit, takes at
-    /// least 100 ms when there is anything left to wait for.
-    fn drain(&self, deadline: &Deadline) -> Result<(), Failure> {
-        while self.producer.in_flight_count() > 0 {
-            if deadline.is_over() {
-                return Err(Failure::OutOfTime(
-                    "records were not acknowledged in time".to_owned(),
-                ));
-            }
-            self.producer.poll(Duration::from_millis(1));
-        }
-        match self.producer.context().failure() {
-            Some(reason) => Err(Failure::Abort(reason)),
-            None => Ok(()),
         }
     }
 
@@ -252,13 +187,6 @@ impl TransactionalProducer {
         let (Failure::Abort(reason) | Failure::OutOfTime(reason) | Failure::Fatal(reason)) = failure;
         verdict(&self.producer, &self.transactional_id, reason)
     }
-}
-
-/// What a call's error asks for.
-enum Failure {
-    Abort(String),
-    OutOfTime(String),
-    Fatal(String),
 }
 
 /// Waits for `call` to return, and somewhat longer than until the deadline, to which it is to keep by itself.
@@ -352,51 +280,6 @@ fn verdict(producer: &BaseProducer<Deliveries>, transactional_id: &str, reason: 
             reason: format!("{reason} ({fatal})"),
         },
         None => Error::Fatal { reason },
-    }
-}
-
-/// Remembers the first record of a transaction that was not delivered.
-#[derive(Default)]
-struct Deliveries {
-    failure: Mutex<Option<String>>,
-}
-
-impl Deliveries {
-    fn forget(&self) {
-        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    }
-
-    fn failure(&self) -> Option<String> {
-        self.failure
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-}
-
-impl ClientContext for Deliveries {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        super::log(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        // They queue up while nobody polls, and librdkafka's log has said the same.
-        debug!(target: "librdkafka", %error, "{reason}");
-    }
-}
-
-impl ProducerContext for Deliveries {
-    type DeliveryOpaque = ();
-
-    fn delivery(&self, result: &DeliveryResult<'_>, _: ()) {
-        if let Err((error, message)) = result {
-            self.failure
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .get_or_insert_with(|| {
-                    format!("a record was not delivered to {:?}: {error}", message.topic())
-                });
-        }
     }
 }
 

@@ -8,7 +8,7 @@
 
 use super::Session;
 use crate::avro::registry;
-use crate::kafka::{consumer, topic, transaction};
+use crate::kafka::{consumer, topic, transaction, upsert};
 
 impl Session for registry::Error {
     fn is_final(&self) -> bool {
@@ -29,6 +29,12 @@ impl Session for consumer::Error {
 }
 
 impl Session for transaction::Error {
+    fn is_final(&self) -> bool {
+        false
+    }
+}
+
+impl Session for upsert::Error {
     fn is_final(&self) -> bool {
         false
     }

@@ -1,3 +1,5 @@
+mod upserts;
+
 use super::*;
 use crate::partition::Outcome;
 use crate::total::Offsets;
@@ -6,6 +8,7 @@ fn assigned(committed: Option<i64>) -> Assigned {
     Assigned {
         partition: 1,
         position: committed.unwrap_or(7),
+        start: committed.map_or(7, |_| 0),
         deleted: 0,
         metadata: committed.map(|_| String::new()),
     }
@@ -61,14 +64,14 @@ fn totals(restored: Restored) -> PartitionTotals {
 fn earlier(all: impl IntoIterator<Item = Total>) -> Found {
     let earlier = identity("ours", "price <= 4").with(number(2));
     all.into_iter().fold(Found::default(), |mut found, total| {
-        found.observe(total, 1_000, Some(earlier.clone()));
+        found.observe(total, 1_000, Some(earlier.clone()), Delivery::ExactlyOnce);
         found
     })
 }
 
 fn found(totals: impl IntoIterator<Item = Total>) -> Found {
     totals.into_iter().fold(Found::default(), |mut found, total| {
-        found.observe(total, 1_000, Some(ours().with(number(3))));
+        found.observe(total, 1_000, Some(ours().with(number(3))), Delivery::ExactlyOnce);
         found
     })
 }
@@ -77,7 +80,9 @@ fn found(totals: impl IntoIterator<Item = Total>) -> Found {
 fn what_nobody_has_read_begins_at_the_start_of_the_log_with_zero() {
     assert_eq!(
         Found::default().check(&assigned(None), &sum(None), None, false),
-        Ok(Restored::Totals(PartitionTotals::fresh(1, 7).with(number(3))))
+        Ok(Restored::Totals(
+            PartitionTotals::fresh(1, 7, Groups::new()).with(number(3))
+        ))
     );
 }
 
@@ -182,6 +187,7 @@ fn totals_that_have_outlived_the_offset_are_continued_if_the_log_is_the_same() {
     let check = |end, younger, start| {
         let expired = Assigned {
             position: start,
+            start,
             ..expired.clone()
         };
         known
@@ -226,6 +232,7 @@ fn totals_that_have_outlived_the_offset_are_continued_if_the_log_is_the_same() {
 fn records_that_were_deleted_unread_stop_the_partition() {
     let gone = Assigned {
         position: 15,
+        start: 15,
         deleted: 5,
         ..assigned(Some(0))
     };
@@ -263,7 +270,7 @@ fn the_totals_of_another_sum_are_not_taken_over_whether_there_is_an_offset_or_no
         ),
     ] {
         let mut found = Found::default();
-        found.observe(written(10, None, 5), 1_000, Some(other));
+        found.observe(written(10, None, 5), 1_000, Some(other), Delivery::ExactlyOnce);
         let log = Some(Log {
             end: 10,
             younger: None,
@@ -284,7 +291,7 @@ fn the_totals_of_another_sum_are_not_taken_over_whether_there_is_an_offset_or_no
 #[test]
 fn totals_that_do_not_say_what_sum_they_are_of_are_continued_at_the_offset_only_and_say_it_then() {
     let mut found = Found::default();
-    found.observe(written(10, None, 5), 1_000, None);
+    found.observe(written(10, None, 5), 1_000, None, Delivery::ExactlyOnce);
     let log = Some(Log {
         end: 10,
         younger: None,
@@ -314,7 +321,12 @@ fn totals_that_do_not_say_what_sum_they_are_of_are_continued_at_the_offset_only_
             "the rules may have changed"
         );
     }
-    found.observe(written(10, None, 5), 1_000, Some(ours().with(number(3))));
+    found.observe(
+        written(10, None, 5),
+        1_000,
+        Some(ours().with(number(3))),
+        Delivery::ExactlyOnce,
+    );
     let named = found.check(&assigned(Some(10)), &sum(None), None, false);
     assert!(!totals(named.unwrap()).is_changed());
 }
@@ -323,7 +335,12 @@ fn totals_that_do_not_say_what_sum_they_are_of_are_continued_at_the_offset_only_
 fn totals_by_the_same_rules_bear_the_largest_number_that_they_ever_had() {
     for (found, expected, is_changed) in [(0, 3, true), (2, 3, true), (3, 3, false), (7, 7, false)] {
         let mut known = Found::default();
-        known.observe(written(10, None, 5), 1_000, Some(ours().with(number(found))));
+        known.observe(
+            written(10, None, 5),
+            1_000,
+            Some(ours().with(number(found))),
+            Delivery::ExactlyOnce,
+        );
         let continued = known.check(&assigned(Some(10)), &sum(None), None, false);
         let continued = totals(continued.unwrap());
         assert_eq!(
@@ -382,6 +399,7 @@ fn totals_that_are_to_be_replaced_must_agree_with_the_offset_but_not_reach_the_l
     assert_eq!(anew(&assigned(Some(9))), Err(mismatch));
     let gone = Assigned {
         position: 15,
+        start: 15,
         deleted: 5,
         ..assigned(Some(0))
     };

@@ -6,7 +6,7 @@ use naru_worker_core::kafka::consumer::GroupConsumer;
 use naru_worker_core::kafka::topic;
 use tracing::info;
 
-use super::{Error, Partition, Worker};
+use super::{Error, Partition, Sum, Worker};
 use crate::catch_up::{CatchUp, Superseded};
 use crate::partition::PartitionTotals;
 
@@ -33,23 +33,23 @@ impl Worker<'_> {
         consumer.seek(partition, start)?;
         self.owned
             .get_or_insert_default()
-            .insert(partition, Partition::CatchingUp(Box::new(anew)));
+            .insert(partition, Partition::new(Sum::CatchingUp(Box::new(anew))));
         self.caught_up(partition);
         Ok(())
     }
 
     /// Lets the next commit replace the earlier totals of `partition`, if they have been caught up with.
     pub(super) fn caught_up(&mut self, partition: i32) {
-        let Some(owned) = &mut self.owned else { return };
-        let is_over = |state: &mut Partition| matches!(state, Partition::CatchingUp(anew) if anew.is_over());
-        let over = owned
-            .extract_if(partition..=partition, |_, state| is_over(state))
-            .next();
-        let Some((_, Partition::CatchingUp(anew))) = over else {
+        let owned = self.owned.as_mut();
+        let Some(owned) = owned.and_then(|owned| owned.get_mut(&partition)) else {
+            return;
+        };
+        let is_over = |sum: &mut Sum| matches!(sum, Sum::CatchingUp(anew) if anew.is_over());
+        let Some(Sum::CatchingUp(anew)) = owned.sum.take_if(is_over) else {
             return;
         };
         let offset = anew.totals().next_offset();
-        owned.insert(partition, Partition::Active(anew.finish()));
+        owned.sum = Some(Sum::Active(anew.finish()));
         info!(
             partition,
             offset, "the totals of earlier rules are caught up with, and are replaced"
@@ -60,7 +60,8 @@ impl Worker<'_> {
     /// Partitions whose records are added up, with what they are added to.
     pub(super) fn summed(&self) -> impl Iterator<Item = (i32, &PartitionTotals)> {
         let owned = self.owned.iter().flatten();
-        owned.filter_map(|(partition, state)| Some((*partition, state.totals()?)))
+        let summed = owned.filter(|(_, partition)| partition.stopped.is_none());
+        summed.filter_map(|(number, partition)| Some((*number, partition.totals()?)))
     }
 
     /// How far the partitions are that catch up, a clause each.
@@ -96,9 +97,9 @@ impl Worker<'_> {
 
     fn catching_up(&self) -> impl Iterator<Item = (i32, &CatchUp)> {
         let owned = self.owned.iter().flatten();
-        owned.filter_map(|(partition, state)| match state {
-            Partition::CatchingUp(anew) => Some((*partition, &**anew)),
-            Partition::Active(_) | Partition::Stopped(_) => None,
+        owned.filter_map(|(number, partition)| match &partition.sum {
+            Some(Sum::CatchingUp(anew)) => Some((*number, &**anew)),
+            _ => None,
         })
     }
 }

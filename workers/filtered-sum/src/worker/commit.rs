@@ -1,14 +1,15 @@
-//! The transaction: totals, dead letters and offsets, visible together or not at all.
+//! Snapshots: what has changed since the last one, dead letters and offsets.
 
 use std::time::{Duration, Instant};
 
 use naru_worker_core::kafka::consumer::GroupConsumer;
-use naru_worker_core::kafka::transaction::{Error as TransactionError, Position, Record};
+use naru_worker_core::kafka::transaction::Record;
 use snafu::ResultExt;
 use tracing::{debug, info, warn};
 
 use super::error::{AbortingSnafu, EncodeSnafu, OverallSnafu};
-use super::{Error, Partition, Worker};
+use super::writer::{Snapshot, Written};
+use super::{Error, Sum, Worker};
 use crate::identity::{self, Origin};
 use crate::output::Tail;
 use crate::overall::Changes;
@@ -19,73 +20,82 @@ use crate::total::{Scope, Total};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 impl<'a> Worker<'a> {
-    /// Commits what has changed, if anything. An abort changes nothing in memory, so the next commit is a snapshot
+    /// Commits what has changed, if anything. One that fails changes nothing in memory, so the next commit is a snapshot
     /// of what there is then.
     pub(super) fn commit(&mut self, consumer: &GroupConsumer) -> Result<(), Error> {
+        self.write_again();
         let overall = self.overall()?;
-        let mut records = Vec::new();
-        let mut offsets = Vec::new();
+        let mut snapshot = Snapshot {
+            parts: Vec::new(),
+            totals: Vec::new(),
+            offsets: Vec::new(),
+        };
         for (partition, totals) in self.active() {
             // The overall total goes with the offset of partition 0, changed or not: whoever has lost the partition
             // can write neither.
             if totals.is_changed() || (partition == 0 && !overall.totals.is_empty()) {
-                offsets.push((partition, totals.next_offset(), ""));
+                snapshot.offsets.push((partition, totals.next_offset()));
             }
             let scope = Scope::Partition {
                 partition,
                 next_offset: totals.next_offset(),
             };
             for group in totals.retired() {
-                records.push(self.tombstone(partition, scope.id(Some(group))));
+                snapshot
+                    .parts
+                    .push(self.tombstone(partition, scope.id(Some(group))));
             }
             for total in totals.changes() {
-                records.push(self.record(partition, &total, totals.origin())?);
+                self.put(partition, &total, totals.origin(), &mut snapshot)?;
             }
         }
-        if offsets.is_empty() {
+        if snapshot.offsets.is_empty() {
             return Ok(());
         }
         for group in &overall.removed {
-            records.push(self.tombstone(0, format!("total/{group}")));
+            snapshot.parts.push(self.tombstone(0, format!("total/{group}")));
         }
         let origin = Origin {
             mixed: self.tail.as_ref().is_some_and(Tail::is_mixed),
             ..self.computation.identity.origin
         };
         for total in &overall.totals {
-            records.push(self.record(0, total, origin)?);
+            self.put(0, total, origin, &mut snapshot)?;
         }
         let (input, dead) = (&self.config.input_topic, &self.config.dead_letter_topic);
-        records.extend(self.dead_letters.iter().map(|letter| letter.record(input, dead)));
-        let offsets = consumer.offsets(offsets);
-        let Some(member) = consumer.member() else {
-            debug!("the partitions are lost: nothing is committed");
-            return Ok(());
-        };
-        #[cfg(feature = "broken")]
-        let list = offsets.clone();
-        let position = Position { offsets, member };
+        let letters = self.dead_letters.iter().map(|letter| letter.record(input, dead));
+        snapshot.parts.extend(letters);
         let started = Instant::now();
-        #[cfg(not(feature = "broken"))]
-        let committed = self.producer.commit(records, Some(position));
-        #[cfg(feature = "broken")]
-        let committed = match naru_worker_core::kafka::broken::is("outside") {
-            false => self.producer.commit(records, Some(position)),
-            true => self.producer.commit(records, None).map(|()| {
-                use rdkafka::consumer::{CommitMode, Consumer};
-                let _ = consumer.inner().commit(&list, CommitMode::Sync);
-            }),
-        };
+        let written = self.writer.write(consumer, snapshot);
         self.metrics
             .commit_seconds
             .observe(started.elapsed().as_secs_f64());
-        match committed {
-            Ok(()) => {
+        match written? {
+            Written::All => {
                 self.committed(overall);
                 Ok(())
             }
-            Err(TransactionError::Aborted { reason }) => self.aborted(reason),
-            Err(error) => Err(error.into()),
+            Written::NotAll(reason) => self.aborted(reason),
+            Written::Lost => {
+                debug!("the partitions are lost: nothing more is written");
+                Ok(())
+            }
+        }
+    }
+
+    /// Writes all totals again of partitions that were taken over from one who may have written after they were read, once
+    /// it can do so no more.
+    fn write_again(&mut self) {
+        while let Some((at, partition)) = self.unfenced.front().copied()
+            && Instant::now() >= at
+        {
+            self.unfenced.pop_front();
+            if let Some(totals) = self.totals_mut(partition) {
+                totals.write_again();
+                if let Some(tail) = self.tail.as_mut().filter(|_| partition == 0) {
+                    tail.write_again();
+                }
+            }
         }
     }
 
@@ -99,7 +109,7 @@ impl<'a> Worker<'a> {
             overall.totals.into_iter().for_each(|total| tail.written(total));
         }
         for partition in self.owned.iter_mut().flat_map(|owned| owned.values_mut()) {
-            if let Partition::Active(totals) = partition {
+            if let Some(Sum::Active(totals)) = &mut partition.sum {
                 totals.committed();
             }
         }
@@ -108,7 +118,7 @@ impl<'a> Worker<'a> {
     /// During a rebalance that is quite usual.
     fn aborted(&mut self, reason: String) -> Result<(), Error> {
         self.metrics.aborts.inc();
-        warn!(%reason, "the transaction was aborted and will be tried again");
+        warn!(%reason, "the totals were not committed, which will be tried again");
         let since = self.aborted_since.get_or_insert_with(Instant::now).elapsed();
         if since > PATIENCE {
             return AbortingSnafu { since, reason }.fail();
@@ -138,19 +148,33 @@ impl<'a> Worker<'a> {
         Ok(changes)
     }
 
-    pub(super) fn active(&self) -> impl Iterator<Item = (i32, &PartitionTotals)> {
-        self.owned
-            .iter()
-            .flatten()
-            .filter_map(|(partition, state)| match state {
-                Partition::Active(totals) => Some((*partition, totals)),
-                Partition::CatchingUp(_) | Partition::Stopped(_) => None,
-            })
+    fn active(&self) -> impl Iterator<Item = (i32, &PartitionTotals)> {
+        let owned = self.owned.iter().flatten();
+        owned.filter_map(|(number, partition)| match &partition.sum {
+            Some(Sum::Active(totals)) => Some((*number, totals)),
+            _ => None,
+        })
+    }
+
+    fn put(
+        &self,
+        partition: i32,
+        total: &Total,
+        origin: Origin,
+        snapshot: &mut Snapshot<'a>,
+    ) -> Result<(), Error> {
+        let record = self.record(partition, total, origin)?;
+        match total.group {
+            Some(_) => snapshot.parts.push(record),
+            None => snapshot.totals.push(record),
+        }
+        Ok(())
     }
 
     fn record(&self, partition: i32, total: &Total, origin: Origin) -> Result<Record<'a>, Error> {
-        // Whoever restores a partition, or goes on with the overall total, goes by this one of all groups.
-        let names_the_sum = total.group.is_none();
+        // Whoever restores a partition, or goes on with the overall total, goes by this one of all groups. Without
+        // transactions those of groups are not known to belong to it.
+        let names_the_sum = total.group.is_none() || !self.writer.is_fenced();
         let identity = || self.computation.identity.with(origin);
         let header = names_the_sum.then(|| (identity::HEADER, identity().to_header()));
         Ok(Record {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use naru_rules::filter::FilterError;
 use naru_worker_core::avro::registry;
-use naru_worker_core::kafka::{consumer, topic, transaction};
+use naru_worker_core::kafka::{consumer, topic, transaction, upsert};
 use naru_worker_core::run::Session;
 use rdkafka::error::KafkaError;
 use snafu::Snafu;
@@ -25,6 +25,8 @@ pub enum Error {
     #[snafu(transparent)]
     Transaction { source: transaction::Error },
     #[snafu(transparent)]
+    Upsert { source: upsert::Error },
+    #[snafu(transparent)]
     Output { source: output::Error },
     #[snafu(transparent)]
     Topic { source: topic::Error },
@@ -36,7 +38,7 @@ pub enum Error {
     Overall { source: Overflow },
     #[snafu(display("the process is to stop"))]
     Stopping,
-    #[snafu(display("no transaction was committed for {} s: {reason}", since.as_secs()))]
+    #[snafu(display("nothing was committed for {} s: {reason}", since.as_secs()))]
     Aborting { since: Duration, reason: String },
 }
 
@@ -48,6 +50,7 @@ impl Session for Error {
             Self::Topic { source } => source.is_final(),
             Self::Consumer { source } => source.is_final(),
             Self::Transaction { source } => source.is_final(),
+            Self::Upsert { source } => source.is_final(),
             Self::Stopping
             | Self::Read { .. }
             | Self::Output { .. }

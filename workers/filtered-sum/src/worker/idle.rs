@@ -68,8 +68,7 @@ impl Worker<'_> {
         self.idle.looked = Instant::now();
         self.idle.seen = now;
         for (partition, end) in self.without_records(consumer, &idle)? {
-            let state = self.owned.as_mut().and_then(|owned| owned.get_mut(&partition));
-            if let Some(totals) = state.and_then(super::Partition::totals_mut) {
+            if let Some(totals) = self.totals_mut(partition) {
                 totals.skip_to(end);
             }
             self.caught_up(partition);

@@ -142,6 +142,7 @@ impl<'a> Fetcher<'a> {
             position,
             deleted,
             metadata,
+            ..
         } in assigned
         {
             if *deleted > 0 {
