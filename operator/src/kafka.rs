@@ -368,6 +368,12 @@ impl Cluster {
         Ok(partitions)
     }
 
+    /// As if a topic had been created for this resource.
+    #[cfg(test)]
+    pub(crate) fn has_created(&self, topic: &str, owner: &str) {
+        self.created().insert(topic.to_owned(), Made::of(owner));
+    }
+
     /// Waits until it is the next request's turn. A request must not be made before: rdkafka sends it at once, and not
     /// when its future is first polled.
     async fn turn(&self) -> Result<Turn<'_>, Error> {

@@ -22,12 +22,21 @@ pub struct Sight {
 
 /// What was seen when nothing was left to do, by uid.
 #[derive(Debug, Default)]
-pub struct Settled(Mutex<HashMap<String, Sight>>);
+pub struct Settled {
+    seen: Mutex<HashMap<String, Sight>>,
+    /// Passes that had nothing to find out.
+    #[cfg(test)]
+    pub(crate) spared: std::sync::atomic::AtomicUsize,
+}
 
 impl Settled {
     /// Whether nothing was left to do when the same was seen.
     pub fn is(&self, uid: Option<&str>, sight: &Sight) -> bool {
-        uid.is_some_and(|uid| self.seen().get(uid) == Some(sight))
+        let is = uid.is_some_and(|uid| self.seen().get(uid) == Some(sight));
+        #[cfg(test)]
+        self.spared
+            .fetch_add(usize::from(is), std::sync::atomic::Ordering::Relaxed);
+        is
     }
 
     /// Nothing is left to do for a pass that sees this.
@@ -53,7 +62,7 @@ impl Settled {
 
     fn seen(&self) -> MutexGuard<'_, HashMap<String, Sight>> {
         // A panic elsewhere cannot leave a half-made entry behind.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -6,7 +6,10 @@ mod outages;
 mod rollouts;
 mod workers;
 
-use std::{sync::Mutex, time::Duration};
+use std::{
+    sync::{Mutex, atomic::Ordering},
+    time::Duration,
+};
 
 use axum::{Json, Router, http::StatusCode, routing::get};
 use clap::Parser;
@@ -234,6 +237,22 @@ async fn the_pass_that_only_writes_the_status_settles_a_resource_and_the_autosca
         sum["status"]["conditions"].as_array_mut().unwrap().push(theirs);
     });
     assert!(is_settled());
+}
+
+#[tokio::test]
+async fn nothing_is_worked_out_again_for_a_resource_that_is_settled_and_that_topics_were_created_for() {
+    let world = World::running().await;
+    let sum: FilteredSum = world.api.object(SUM);
+    let kafka = world.context.kafka.get(&world.brokers.bootstrap_servers());
+    kafka.unwrap().has_created("totals", &sum.uid().unwrap());
+    assert_eq!(world.pass().await, [STATUS]);
+    assert_eq!(world.status().created_topics, ["totals"]);
+    let spared = || world.context.settled.spared.load(Ordering::Relaxed);
+    let before = spared();
+    for _ in 0..3 {
+        assert!(world.pass().await.is_empty());
+    }
+    assert_eq!(spared(), before + 3);
 }
 
 #[tokio::test]

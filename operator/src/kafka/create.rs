@@ -28,6 +28,14 @@ pub(super) struct Made {
 }
 
 impl Made {
+    #[cfg(test)]
+    pub(super) fn of(owner: &str) -> Self {
+        Self {
+            owner: owner.to_owned(),
+            unanswered: None,
+        }
+    }
+
     /// What nobody has answered is done within a minute, or never: later on it may be somebody else's.
     pub(super) fn is_of(&self, owner: &str, now: Instant) -> bool {
         let is_recent = |asked| now.saturating_duration_since(asked) < LOST;

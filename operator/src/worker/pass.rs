@@ -143,7 +143,15 @@ where
         freshness: Freshness,
     ) -> Result<i32, Error> {
         let ensured = kafka.ensure_for(self.object, topic, freshness, &mut self.created);
-        Ok(ensured.await?)
+        let partitions = ensured.await?;
+        // What the status says already is no news.
+        if !self.created.is_empty()
+            && let Some(mut said) = self.context.written.latest(self.object)
+        {
+            let said = said.of_workers().created_topics;
+            self.created.retain(|topic| !said.contains(topic));
+        }
+        Ok(partitions)
     }
 
     /// Says how many workers there can be at most, once that is known.

@@ -71,6 +71,12 @@ fn run(arguments: &Arguments) -> Report {
     let mut stage = Stage::new(worker, brokers, arguments.workers.into(), seed);
     println!("{:6.1} s  Kafka runs", stage.elapsed());
     let result = rounds(arguments, &mut stage, &mut report);
+    if result.is_err() {
+        match stage.keep_logs(&arguments.report.with_file_name("logs")) {
+            Ok(folder) => println!("what the workers said is in {}", folder.display()),
+            Err(error) => eprintln!("unable to keep what the workers said: {error}"),
+        }
+    }
     report.records = stage.watch.records;
     report.totals = stage.watch.totals;
     report.dead_letters = stage.watch.dead_letters() as u64;

@@ -1,7 +1,7 @@
 //! Brokers, workers with a gate each, the input that is being written and what is seen of the output.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -291,6 +291,20 @@ impl Stage {
             let is_stuck = body.contains("somebody to help");
             is_stuck.then(|| format!("{} says: {body}", worker.name))
         })
+    }
+
+    /// Writes the logs and metrics of the workers that run to a folder, in place of those that are there.
+    pub fn keep_logs(&self, folder: &Path) -> std::io::Result<PathBuf> {
+        if folder.exists() {
+            std::fs::remove_dir_all(folder)?;
+        }
+        std::fs::create_dir_all(folder)?;
+        for Member { worker, .. } in &self.workers {
+            let metrics = worker.get("/metrics").map_or_else(String::new, |(_, text)| text);
+            std::fs::write(folder.join(format!("{}.metrics", worker.name)), metrics)?;
+            std::fs::write(folder.join(format!("{}.log", worker.name)), worker.process.errors())?;
+        }
+        Ok(folder.to_owned())
     }
 
     fn how_they_are(&self) -> String {
