@@ -302,7 +302,10 @@ impl Stage {
         for Member { worker, .. } in &self.workers {
             let metrics = worker.get("/metrics").map_or_else(String::new, |(_, text)| text);
             std::fs::write(folder.join(format!("{}.metrics", worker.name)), metrics)?;
-            std::fs::write(folder.join(format!("{}.log", worker.name)), worker.process.errors())?;
+            std::fs::write(
+                folder.join(format!("{}.log", worker.name)),
+                worker.process.errors(),
+            )?;
         }
         Ok(folder.to_owned())
     }

@@ -43,8 +43,8 @@ pub enum Mismatch {
     ))]
     UnknownSum { partition: i32, next_offset: i64 },
     #[snafu(display(
-        "the output topic has totals of input partition {partition} up to offset {next_offset}, but the consumer group \
-         has committed no offset, and the input topic has ended before that offset or has younger records before it: it \
+        "the output topic has totals of input partition {partition} up to offset {next_offset}, but the input topic \
+         has ended before that offset, or has younger records before it and the consumer group has committed no offset: it \
          was made anew; delete the output topic to start anew too, or set the group's offset to {next_offset} to continue"
     ))]
     OtherLog { partition: i32, next_offset: i64 },
@@ -76,6 +76,11 @@ pub enum Mismatch {
          the partition: were the fields to group by changed? use another output topic and group for them"
     ))]
     Groups { partition: i32 },
+    #[snafu(display(
+        "a worker was killed after it had written totals of groups of input partition {partition}, and before that of the          partition, so that these groups cover records from offset {next_offset} on that the earlier rules have summed: go \
+         back to the earlier rules until the totals have caught up, or set reset to fromEarliest"
+    ))]
+    Ahead { partition: i32, next_offset: i64 },
 }
 
 /// The newest totals of one partition in the output topic.
@@ -232,7 +237,10 @@ impl Found {
             (_, Some((next_offset, all))) if outlived => {
                 // All that the totals cover is older than they are.
                 let fits = |log: Log| {
-                    log.end >= next_offset && log.younger.is_none_or(|younger| younger >= next_offset)
+                    // An offset went with the log that it was of.
+                    let is_same = committed(assigned).is_some()
+                        || log.younger.is_none_or(|younger| younger >= next_offset);
+                    log.end >= next_offset && is_same
                 };
                 ensure!(
                     log.is_some_and(fits),
@@ -275,17 +283,20 @@ impl Found {
             .try_fold(Accumulator::default(), |sum, (_, group)| sum.merge(*group));
         // What a group has more than the partition is no part of the partition's total.
         let is_ahead = self.groups.values().any(|(end, _)| *end > next_offset);
+        ensure!(
+            !is_ahead || relation != Relation::Earlier(Reset::Continue),
+            AheadSnafu {
+                partition,
+                next_offset
+            }
+        );
         let adds_up = match grouped {
             Ok(_) if has_groups && is_ahead => true,
             Ok(grouped) if has_groups => (grouped.count, grouped.sum) == (all.count, all.sum),
             _ => self.groups.is_empty() && !has_groups,
         };
         ensure!(adds_up, GroupsSnafu { partition });
-        let is_unfenced = self.is_unfenced();
-        let mut totals = PartitionTotals::restored(partition, next_offset, all, self.groups).with(origin);
-        if is_unfenced {
-            totals.write_again();
-        }
+        let totals = PartitionTotals::restored(partition, next_offset, all, self.groups).with(origin);
         let totals = match is_named {
             true => totals,
             false => totals.without_identity(),

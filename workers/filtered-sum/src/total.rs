@@ -1,7 +1,8 @@
 //! The records of the output topic.
 //!
-//! Every record is the state of one total after a transaction; the newest record of an id is the total, so the
-//! topic is compacted and a sink upserts. One without a value says that there is no total of that group any more. The fields are plain columns: no arrays, no maps.
+//! Every record is the state of one total at an offset; the newest record of an id is the total, so the topic is
+//! compacted and a sink upserts. One without a value says that there is no total of that group any more. The fields are
+//! plain columns: no arrays, no maps.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;

@@ -234,7 +234,9 @@ impl<'a> Worker<'a> {
         for one in assigned {
             let found = found.remove(&one.partition).unwrap_or_default();
             is_new |= found.is_empty();
-            if found.is_unfenced() {
+            // Also a worker with the delivery of now may be writing, whoever has written last.
+            let is_unfenced = found.is_unfenced() || !self.writer.is_fenced();
+            if is_unfenced {
                 self.unfenced.push_back((started + LATE, one.partition));
             }
             let log = match found.outlived(one) {
@@ -243,7 +245,10 @@ impl<'a> Worker<'a> {
             };
             match found.check(one, &self.computation, log, self.rules.has_groups()) {
                 Ok(Restored::Anew(superseded)) => self.sum_anew(consumer, one.partition, superseded)?,
-                Ok(Restored::Totals(totals)) => {
+                Ok(Restored::Totals(mut totals)) => {
+                    if is_unfenced {
+                        totals.write_again();
+                    }
                     if log.is_some() {
                         let (partition, next_offset) = (one.partition, totals.next_offset());
                         info!(
@@ -271,6 +276,13 @@ impl<'a> Worker<'a> {
         if is_new {
             // Where they begin is known before anything is made of them: the log may begin elsewhere the next time.
             self.commit(consumer)?;
+            // One that is fenced writes them together with what it makes of them.
+            while !self.writer.is_fenced()
+                && self.aborted_since.is_some()
+                && !self.context.stop.is_cancelled()
+            {
+                self.commit(consumer)?;
+            }
         }
         Ok(())
     }

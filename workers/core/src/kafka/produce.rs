@@ -39,7 +39,11 @@ pub(super) fn deliver<'a>(
     let produced = produce(producer, records, deadline);
     // Also after an error, so that nothing is under way after this.
     let drained = drain(producer, deadline);
-    produced.and(drained)
+    match drained {
+        // What is still under way counts more than what was refused.
+        Err(Failure::OutOfTime(reason)) => Err(Failure::OutOfTime(reason)),
+        drained => produced.and(drained),
+    }
 }
 
 fn produce<'a>(

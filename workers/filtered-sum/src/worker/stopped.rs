@@ -53,6 +53,8 @@ impl Worker<'_> {
         for (number, partition) in self.owned.iter_mut().flatten() {
             if let (Some(_), Some(stopped)) = (&partition.sum, &mut partition.stopped)
                 && stopped.since.elapsed() > TRIAL
+                // Its schema is asked for, and it goes on with the answer.
+                && !self.schemas.is_awaited_by(*number)
             {
                 stopped.since = Instant::now();
                 stopped.is_on_trial = true;
