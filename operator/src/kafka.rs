@@ -3,6 +3,7 @@
 mod config;
 mod create;
 mod delete;
+pub(crate) mod renewed;
 #[cfg(test)]
 mod tests;
 
@@ -28,7 +29,10 @@ use rdkafka::{
 };
 use snafu::{ResultExt, Snafu};
 
-use self::create::{Creation, Made};
+use self::{
+    create::{Creation, Made},
+    renewed::Renewed,
+};
 use crate::{
     controller::Error as ReconcileError,
     endpoint::{Answers, Cache, Endpoint, Freshness, NoAnswer, Pool, Silence, Turn, Unanswered},
@@ -161,7 +165,7 @@ impl Clusters {
 /// A Kafka cluster.
 pub struct Cluster {
     bootstrap_servers: String,
-    admin: Arc<AdminClient<DefaultClientContext>>,
+    admin: Renewed<AdminClient<DefaultClientContext>>,
     endpoint: Endpoint,
     external: External,
     /// Partitions by topic.
@@ -183,18 +187,18 @@ pub struct Cluster {
 
 impl Cluster {
     fn new(bootstrap_servers: &str, external: External, fence: Fence) -> KafkaResult<Self> {
-        let admin = ClientConfig::new()
+        let mut config = ClientConfig::new();
+        config
             .set("bootstrap.servers", bootstrap_servers)
             .set("client.id", "naru-operator")
             // Or the question whether there is a topic would make one, with the broker's defaults.
             .set("allow.auto.create.topics", "false")
             .set("socket.timeout.ms", "5000")
             .set("socket.connection.setup.timeout.ms", "2000")
-            .set("reconnect.backoff.max.ms", "2000")
-            .create()?;
+            .set("reconnect.backoff.max.ms", "2000");
         Ok(Self {
             bootstrap_servers: bootstrap_servers.to_owned(),
-            admin: Arc::new(admin),
+            admin: Renewed::new(move || config.create())?,
             endpoint: Endpoint::default(),
             external,
             topics: Cache::default(),
@@ -251,7 +255,7 @@ impl Cluster {
     async fn look(&self, topic: &str) -> Result<Option<Described>, Error> {
         let turn = self.turn().await?;
         let asked = Instant::now();
-        let (admin, name) = (Arc::clone(&self.admin), topic.to_owned());
+        let (admin, name) = (self.admin.get(), topic.to_owned());
         let only_one = self.has_many.load(Ordering::Relaxed);
         let look = tokio::task::spawn_blocking(move || {
             let only = only_one.then_some(name.as_str());
@@ -310,7 +314,8 @@ impl Cluster {
                 let count = usize::try_from(topic.partitions).unwrap_or(1);
                 let new = NewPartitions::new(&topic.name, count);
                 let (turn, options) = self.change().await?;
-                let answers = self.ask(turn, self.admin.create_partitions([&new], &options));
+                let admin = self.admin.get();
+                let answers = self.ask(turn, admin.create_partitions([&new], &options));
                 self.check(&answers.await?, || {
                     format!("add partitions to topic {:?}", topic.name)
                 })?;
@@ -392,11 +397,23 @@ impl Cluster {
         let code = if answer.is_ok() { "ok" } else { "unanswered" };
         let (external, endpoint) = (&self.external, &self.bootstrap_servers);
         external.observe("kafka", endpoint, code, start.elapsed());
+        self.heard(answer.is_ok());
         let answer = answer.map_err(|error| Unanswered {
             cause: error.to_string(),
             telling: true,
         });
         turn.end(answer).map_err(|no_answer| self.unanswered(no_answer))
+    }
+
+    fn heard(&self, answered: bool) {
+        if answered {
+            return self.admin.answered();
+        }
+        if let Some(lost) = self.admin.unanswered(Instant::now()) {
+            let bootstrap_servers = &self.bootstrap_servers;
+            tracing::warn!(bootstrap_servers, "another client of kafka, since this one reaches nobody");
+            tokio::task::spawn_blocking(move || drop(lost));
+        }
     }
 
     fn unanswered(&self, no_answer: NoAnswer) -> Error {

@@ -226,7 +226,9 @@ impl Observer {
     /// The lag now. Up to `negligible` records in all the exact number makes no difference to the caller, and may be
     /// a few too many.
     pub fn lag(&self, negligible: u64) -> Result<Lag, Error> {
-        self.lag_by(Instant::now() + DEADLINE, negligible)
+        let seen = self.lag_by(Instant::now() + DEADLINE, negligible);
+        self.reader.heard(!seen.as_ref().is_err_and(Error::is_silence));
+        seen
     }
 
     fn lag_by(&self, deadline: Instant, negligible: u64) -> Result<Lag, Error> {

@@ -34,7 +34,7 @@ impl Cluster {
             AdminOptions::new().request_timeout(Some(DEADLINE)),
         );
         let request = async {
-            match self.admin.describe_configs(&specifier, &options).await {
+            match self.admin.get().describe_configs(&specifier, &options).await {
                 // Brokers that cannot be asked are no silent ones.
                 Err(KafkaError::AdminOp(RDKafkaErrorCode::UnsupportedFeature)) => Ok(Vec::new()),
                 answer => answer,

@@ -13,7 +13,7 @@ impl Cluster {
         }
         let names: Vec<&str> = topics.iter().map(String::as_str).collect();
         let (turn, options) = self.change().await?;
-        let answers = self.ask(turn, self.admin.delete_topics(&names, &options));
+        let answers = self.ask(turn, self.admin.get().delete_topics(&names, &options));
         let answers = answers.await?;
         for topic in topics {
             self.topics.forget(topic);
@@ -27,7 +27,7 @@ impl Cluster {
     /// is refused.
     pub async fn delete_group(&self, group: &str) -> Result<(), Error> {
         let (turn, options) = self.change().await?;
-        let answers = self.ask(turn, self.admin.delete_groups(&[group], &options));
+        let answers = self.ask(turn, self.admin.get().delete_groups(&[group], &options));
         self.deleted(
             &answers.await?,
             "consumer group",

@@ -19,7 +19,7 @@ use super::{
     AskSnafu, ClientSnafu, Error, NoAnswerSnafu, NoTopicSnafu, Quiet, SilentSnafu, TooSlowSnafu,
     client_config, drain, is_unknown, left,
 };
-use crate::native::committed;
+use crate::{kafka::renewed::Renewed, native::committed};
 
 /// How long an answer to where a topic ends serves all who ask: groups that read the same topic are looked at together.
 const RECENT: Duration = Duration::from_secs(1);
@@ -30,7 +30,7 @@ type Ended = (Instant, Arc<BTreeMap<i32, i64>>);
 /// A client for one Kafka cluster that all observers of the cluster share. It is in no group.
 pub struct Reader {
     bootstrap_servers: String,
-    consumer: BaseConsumer<Quiet>,
+    consumer: Renewed<BaseConsumer<Quiet>>,
     /// The one who counts: a client has one assignment.
     counting: Mutex<()>,
     ended: Mutex<BTreeMap<String, Ended>>,
@@ -52,8 +52,7 @@ impl Reader {
             .set("fetch.message.max.bytes", "262144")
             .set("queued.min.messages", "100")
             .set("queued.max.messages.kbytes", "4096");
-        let consumer = config
-            .create_with_context(Quiet)
+        let consumer = Renewed::new(move || config.create_with_context(Quiet))
             .context(ClientSnafu { bootstrap_servers })?;
         Ok(Self {
             bootstrap_servers: bootstrap_servers.to_owned(),
@@ -61,6 +60,17 @@ impl Reader {
             counting: Mutex::default(),
             ended: Mutex::default(),
         })
+    }
+
+    /// Whether somebody has answered.
+    pub(super) fn heard(&self, answered: bool) {
+        if answered {
+            return self.consumer.answered();
+        }
+        if self.consumer.unanswered(Instant::now()).is_some() {
+            let bootstrap_servers = &self.bootstrap_servers;
+            tracing::warn!(bootstrap_servers, "another client of kafka, since this one reaches nobody");
+        }
     }
 
     /// The topic's partitions.
@@ -72,7 +82,7 @@ impl Reader {
             bootstrap_servers,
         };
         // Any broker can answer this.
-        let metadata = self.consumer.fetch_metadata(Some(topic), timeout);
+        let metadata = self.consumer.get().fetch_metadata(Some(topic), timeout);
         let metadata = metadata.context(SilentSnafu { bootstrap_servers })?;
         let found = metadata.topics().iter().find(|found| found.name() == topic);
         let code = found.and_then(MetadataTopic::error).map(RDKafkaErrorCode::from);
@@ -141,7 +151,7 @@ impl Reader {
         let committed = |consumer: &BaseConsumer<Quiet>| {
             committed(consumer.client(), group, topic, partitions, left(deadline))
         };
-        match committed(&self.consumer) {
+        match committed(&self.consumer.get()) {
             // A client remembers the coordinator of a group for as long as it is asked about it, and does not learn that
             // it is another one now.
             Err(KafkaError::OffsetFetch(
@@ -179,7 +189,7 @@ impl Reader {
                 .add_partition_offset(topic, *partition, which)
                 .context(ask)?;
         }
-        let answer = self.consumer.offsets_for_times(asked, timeout).context(ask)?;
+        let answer = self.consumer.get().offsets_for_times(asked, timeout).context(ask)?;
         let mut offsets = BTreeMap::new();
         for element in answer.elements_for_topic(topic) {
             element.error().context(ask)?;
@@ -206,15 +216,17 @@ impl Reader {
         deadline: Instant,
     ) -> Result<BTreeMap<i32, u64>, Error> {
         let _alone = self.counting.lock().unwrap_or_else(PoisonError::into_inner);
-        drain(&self.consumer);
-        let counts = self.read(topic, offsets, deadline);
+        let consumer = self.consumer.get();
+        drain(&consumer);
+        let counts = self.read(&consumer, topic, offsets, deadline);
         // A client without an assignment fetches nothing. There is none to take away if `read` failed early.
-        let _ = self.consumer.unassign();
+        let _ = consumer.unassign();
         counts
     }
 
     fn read(
         &self,
+        consumer: &BaseConsumer<Quiet>,
         topic: &str,
         offsets: &BTreeMap<i32, Range<i64>>,
         deadline: Instant,
@@ -231,7 +243,7 @@ impl Reader {
                 .add_partition_offset(topic, *partition, Offset::Offset(offsets.start))
                 .context(ask)?;
         }
-        self.consumer.assign(&assignment).context(ask)?;
+        consumer.assign(&assignment).context(ask)?;
         let mut unread = offsets.clone();
         let mut counts: BTreeMap<i32, u64> = offsets.keys().map(|partition| (*partition, 0)).collect();
         while !unread.is_empty() {
@@ -242,7 +254,7 @@ impl Reader {
                 }
                 .fail();
             }
-            match self.consumer.poll(left(deadline).min(Duration::from_millis(100))) {
+            match consumer.poll(left(deadline).min(Duration::from_millis(100))) {
                 Some(Ok(record)) => {
                     let Some(offsets) = unread.get(&record.partition()) else {
                         continue;
