@@ -411,7 +411,10 @@ impl Cluster {
         }
         if let Some(lost) = self.admin.unanswered(Instant::now()) {
             let bootstrap_servers = &self.bootstrap_servers;
-            tracing::warn!(bootstrap_servers, "another client of kafka, since this one reaches nobody");
+            tracing::warn!(
+                bootstrap_servers,
+                "another client of kafka, since this one reaches nobody"
+            );
             tokio::task::spawn_blocking(move || drop(lost));
         }
     }

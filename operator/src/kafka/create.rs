@@ -113,7 +113,9 @@ impl Cluster {
         let answers = match self.change().await {
             Ok((turn, options)) => {
                 let before = self.begin(&wanted);
-                let answers = self.ask(turn, self.admin.get().create_topics(&topics, &options)).await;
+                let answers = self
+                    .ask(turn, self.admin.get().create_topics(&topics, &options))
+                    .await;
                 self.conclude(&wanted, before, answers)
             }
             Err(error) => vec![Err(error); wanted.len()],

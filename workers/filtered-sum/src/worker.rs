@@ -5,6 +5,7 @@ mod commit;
 mod error;
 mod idle;
 mod schemas;
+mod starved;
 mod stopped;
 mod writer;
 

@@ -69,7 +69,10 @@ impl Reader {
         }
         if self.consumer.unanswered(Instant::now()).is_some() {
             let bootstrap_servers = &self.bootstrap_servers;
-            tracing::warn!(bootstrap_servers, "another client of kafka, since this one reaches nobody");
+            tracing::warn!(
+                bootstrap_servers,
+                "another client of kafka, since this one reaches nobody"
+            );
         }
     }
 
@@ -189,7 +192,11 @@ impl Reader {
                 .add_partition_offset(topic, *partition, which)
                 .context(ask)?;
         }
-        let answer = self.consumer.get().offsets_for_times(asked, timeout).context(ask)?;
+        let answer = self
+            .consumer
+            .get()
+            .offsets_for_times(asked, timeout)
+            .context(ask)?;
         let mut offsets = BTreeMap::new();
         for element in answer.elements_for_topic(topic) {
             element.error().context(ask)?;

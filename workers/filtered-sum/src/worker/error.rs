@@ -32,6 +32,15 @@ pub enum Error {
     Topic { source: topic::Error },
     #[snafu(display("unable to read topic {topic:?}"))]
     Read { source: KafkaError, topic: String },
+    #[snafu(display(
+        "no record of partition {partition} of topic {topic:?} from offset {next_offset} on has arrived for half a minute, \
+         though there are some"
+    ))]
+    Starved {
+        topic: String,
+        partition: i32,
+        next_offset: i64,
+    },
     #[snafu(display("unable to write a total"))]
     Encode { source: TotalError },
     #[snafu(display("the totals of the partitions cannot be added up"))]
@@ -53,6 +62,7 @@ impl Session for Error {
             Self::Upsert { source } => source.is_final(),
             Self::Stopping
             | Self::Read { .. }
+            | Self::Starved { .. }
             | Self::Output { .. }
             | Self::Encode { .. }
             | Self::Overall { .. }

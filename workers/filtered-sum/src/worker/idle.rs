@@ -1,4 +1,4 @@
-//! Moving the offset of an idle partition past the markers of transactions.
+//! Idle partitions: moving the offset past the markers of transactions, and finding out whether the client hangs.
 //!
 //! A transaction ends with a marker that takes up an offset and is never shown to a consumer. So the offset after the
 //! last record stays one short of the end, which looks like lag for ever, and like a lost record once retention has
@@ -15,17 +15,22 @@ use rdkafka::{Offset, TopicPartitionList};
 use snafu::ResultExt;
 
 use super::Worker;
-use super::error::{Error, ReadSnafu};
+use super::error::{Error, ReadSnafu, StarvedSnafu};
+use super::starved::Starved;
 
 /// How long nothing must arrive from a partition before it is looked at.
 const IDLE: Duration = Duration::from_secs(5);
 /// Bound on a look, on the polling thread. What is not seen now is seen the next time.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// Partitions, and where they end.
+type Ends = Vec<(i32, i64)>;
+
 /// When to look, and what nothing has arrived from since the last look.
 pub(super) struct IdlePartitions {
     looked: Instant,
     seen: Vec<(i32, i64)>,
+    starved: Starved,
     /// Reads nothing between two looks. Opened by the first look that needs it.
     reader: Option<BaseConsumer<Quiet>>,
 }
@@ -35,6 +40,7 @@ impl IdlePartitions {
         Self {
             looked: Instant::now(),
             seen: Vec::new(),
+            starved: Starved::default(),
             reader: None,
         }
     }
@@ -67,7 +73,16 @@ impl Worker<'_> {
             .collect::<Vec<_>>();
         self.idle.looked = Instant::now();
         self.idle.seen = now;
-        for (partition, end) in self.without_records(consumer, &idle)? {
+        let (without, with) = self.records(consumer, &idle)?;
+        if let Some((partition, next_offset)) = self.idle.starved.look(&with, Instant::now()) {
+            return StarvedSnafu {
+                topic: &self.config.input_topic,
+                partition,
+                next_offset,
+            }
+            .fail();
+        }
+        for (partition, end) in without {
             if let Some(totals) = self.totals_mut(partition) {
                 totals.skip_to(end);
             }
@@ -76,20 +91,21 @@ impl Worker<'_> {
         Ok(())
     }
 
-    /// Those of `partitions` (with the offset that is next) that have no record from there to the end, and that end.
-    /// The end is asked for first: a reader that then reaches the end of the log without a record has passed it.
-    fn without_records(
+    /// Those of `partitions` (with the offset that is next) that have no record from there to the end, and that end; and
+    /// those that have one. The end is asked for first: a reader that then reaches the end of the log without a record
+    /// has passed it.
+    fn records(
         &mut self,
         consumer: &GroupConsumer,
         partitions: &[(i32, i64)],
-    ) -> Result<Vec<(i32, i64)>, Error> {
+    ) -> Result<(Ends, Vec<(i32, i64)>), Error> {
         let topic = &self.config.input_topic;
         let numbers = partitions
             .iter()
             .map(|(partition, _)| *partition)
             .collect::<Vec<_>>();
         if numbers.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Default::default());
         }
         let ends = consumer.stable_ends(&numbers)?;
         let mut asked = TopicPartitionList::new();
@@ -102,9 +118,9 @@ impl Worker<'_> {
                 unread.push((*partition, end));
             }
         }
-        let mut passed = Vec::new();
+        let (mut passed, mut met) = (Vec::new(), Vec::new());
         if unread.is_empty() {
-            return Ok(passed);
+            return Ok((passed, met));
         }
         let reader = self.idle.reader(&self.config.kafka)?;
         reader.assign(&asked).context(ReadSnafu { topic })?;
@@ -112,7 +128,9 @@ impl Worker<'_> {
         while !unread.is_empty() && started.elapsed() < LOOK {
             match reader.poll(Duration::from_millis(50)) {
                 Some(Ok(message)) => {
-                    unread.retain(|(partition, _)| *partition != rdkafka::Message::partition(&message))
+                    let read = rdkafka::Message::partition(&message);
+                    met.extend(partitions.iter().filter(|(partition, _)| *partition == read));
+                    unread.retain(|(partition, _)| *partition != read);
                 }
                 Some(Err(KafkaError::PartitionEOF(ended))) => {
                     passed.extend(unread.iter().filter(|(partition, _)| *partition == ended));
@@ -122,6 +140,8 @@ impl Worker<'_> {
             }
         }
         reader.unassign().context(ReadSnafu { topic })?;
-        Ok(passed)
+        met.sort_unstable();
+        met.dedup();
+        Ok((passed, met))
     }
 }
