@@ -275,16 +275,29 @@ impl Kafka {
 
     /// Client ids of the members of `group`.
     pub fn members(&self, group: &str) -> Vec<String> {
+        let list = self.described(group);
+        let members = list.groups().iter().flat_map(rdkafka::groups::GroupInfo::members);
+        members.map(|member| member.client_id().to_owned()).collect()
+    }
+
+    /// State of `group`, such as `Stable`; empty if there is no such group.
+    pub fn state(&self, group: &str) -> String {
+        let list = self.described(group);
+        let mut groups = list.groups().iter();
+        groups
+            .next()
+            .map_or_else(String::new, |group| group.state().to_owned())
+    }
+
+    fn described(&self, group: &str) -> rdkafka::groups::GroupList {
         let consumer: BaseConsumer = self
             .client()
             .set("group.id", "naru-observer")
             .create()
             .expect("the configuration is valid");
-        let list = consumer
+        consumer
             .fetch_group_list(Some(group), Duration::from_secs(10))
-            .expect("the broker answers");
-        let members = list.groups().iter().flat_map(rdkafka::groups::GroupInfo::members);
-        members.map(|member| member.client_id().to_owned()).collect()
+            .expect("the broker answers")
     }
 
     fn client(&self) -> ClientConfig {

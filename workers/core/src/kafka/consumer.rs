@@ -11,6 +11,7 @@
 //! by their offsets; none of a partition arrives after its [`Event::Revoked`].
 
 mod closing;
+mod leaving;
 mod rebalance;
 
 use std::cell::{Cell, RefCell};
@@ -24,7 +25,7 @@ use snafu::{ResultExt, Snafu, ensure};
 use tracing::{debug, info, warn};
 
 use super::{config, topic};
-use crate::drain::{Drain, LEAVE, Step};
+use crate::drain::Drain;
 use crate::native::BatchConsumer;
 pub use crate::native::{Batch, Message};
 use closing::Closing;
@@ -121,6 +122,10 @@ pub struct GroupConsumer {
     releasing: RefCell<Option<TopicPartitionList>>,
     /// Librdkafka waits for its last assignment to be answered.
     unanswered: Cell<bool>,
+    /// The group has counted it among its members at least once.
+    has_joined: Cell<bool>,
+    /// What is assigned from now on is not read.
+    leaving: Cell<bool>,
     last_error: RefCell<Option<KafkaError>>,
 }
 
@@ -153,6 +158,8 @@ impl GroupConsumer {
             topic: topic.to_owned(),
             releasing: RefCell::default(),
             unanswered: Cell::new(false),
+            has_joined: Cell::new(false),
+            leaving: Cell::new(false),
             last_error: RefCell::default(),
         })
     }
@@ -312,37 +319,6 @@ impl GroupConsumer {
         &self.consumer
     }
 
-    /// Leaves the group at once, so that others need not wait for the session to time out, and drops all
-    /// partitions: commit before. A member that only closes keeps its place for a restart.
-    pub fn leave(self, within: Duration) {
-        let deadline = self.consumer.drain.deadline(Step {
-            longest: within,
-            ..LEAVE
-        });
-        self.consumer.unsubscribe();
-        // Librdkafka leaves once the revocation that follows is answered, but tells nobody: ask the broker.
-        while !deadline.is_over() {
-            match self.poll(Duration::from_millis(20)) {
-                Ok(Event::Idle) if !self.is_listed(deadline.left().min(ASK)) => return,
-                Ok(_) => {}
-                Err(error) => {
-                    warn!(%error, "unable to leave the group in order");
-                    return;
-                }
-            }
-        }
-        warn!(group = %self.group, "the group was not left in time");
-    }
-
-    fn is_listed(&self, within: Duration) -> bool {
-        self.consumer
-            .fetch_group_list(Some(&self.group), within)
-            .map_or(true, |list| {
-                let mut members = list.groups().iter().flat_map(rdkafka::groups::GroupInfo::members);
-                members.any(|member| member.client_id() == self.instance)
-            })
-    }
-
     fn partition(&self, partition: i32) -> TopicPartitionList {
         let mut list = TopicPartitionList::new();
         list.add_partition(&self.topic, partition);
@@ -362,6 +338,10 @@ impl GroupConsumer {
             }
             Rebalance::Assign { list } => {
                 self.unanswered.set(true);
+                self.has_joined.set(true);
+                if self.leaving.get() {
+                    return self.decline(&list);
+                }
                 let assigned = self.positions(&partitions(&list))?;
                 let mut explicit = TopicPartitionList::new();
                 for Assigned {
