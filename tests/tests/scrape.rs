@@ -347,15 +347,15 @@ fn partitions(world: &World, fetcher: &Worker) -> u32 {
 }
 
 #[test]
-fn a_planner_that_may_ask_rarely_is_ready_before_its_first_look() {
+fn a_planner_that_may_ask_rarely_is_ready_as_soon_as_it_has_found_an_id() {
     let mut world = World::new(site(40), 1);
     // Ten times that between two requests of the planner's.
-    world.config.politeness.max_requests_per_second = 0.05;
+    world.config.politeness.max_requests_per_second = 2.0;
     let planner = world.planner();
-    eventually(Duration::from_secs(20), "the planner is ready", || {
-        planner.is_ready()
-    });
-    assert_eq!(world.site.log(), []);
+    planner.wait_until_ready();
+    let asked = world.site.log().len();
+    // robots.txt, the index and its first sitemap.
+    assert!((3..=4).contains(&asked), "{:?}", world.site.log());
     planner.stop();
 }
 
@@ -427,4 +427,31 @@ fn pages_that_cannot_be_had_and_records_that_lack_a_field_are_dead_letters() {
         "{reasons:?}"
     );
     assert_eq!(world.items(), []);
+}
+
+#[test]
+fn workers_that_wait_for_a_silent_kafka_end_soon_after_they_are_told_to() {
+    let mut world = World::new(site(1), 1);
+    for role in ["planner", "fetcher-0"] {
+        // Whoever comes is let in and hears nothing.
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        world.config.kafka.bootstrap_servers = silent.local_addr().unwrap().to_string();
+        let worker = match role {
+            "planner" => world.planner(),
+            fetcher => world.fetcher(fetcher),
+        };
+        // The first client is the producer.
+        silent.accept().unwrap();
+        worker.process.signal("TERM");
+        let told = Instant::now();
+        assert_eq!(
+            worker.process.wait(WITHIN),
+            Some(0),
+            "{}",
+            worker.process.errors()
+        );
+        println!("{} ended after {:?}", worker.name, told.elapsed());
+        // Nothing is to be finished yet, so that far less than the 22 s is enough in which a worker must end.
+        assert!(told.elapsed() < Duration::from_secs(10), "{:?}", told.elapsed());
+    }
 }

@@ -49,8 +49,9 @@ fn a_site_that_wants_to_be_left_alone_is_so_in_the_next_session_too() {
 }
 
 #[test]
-fn a_redirect_to_where_robots_txt_lets_nobody_ask_is_a_dead_letter() {
-    let world = World::new(site(40), 1);
+fn a_page_that_is_redirected_to_where_nobody_may_ask_is_asked_for_again_and_a_dead_letter_in_the_end() {
+    let mut world = World::new(site(40), 1);
+    world.config.retry.exponential_times = 1;
     world.site.break_down(json!({"kind": "redirect", "percent": 100}));
     let _planner = world.planner();
     let _fetcher = world.fetcher("fetcher-0");
@@ -65,7 +66,7 @@ fn a_redirect_to_where_robots_txt_lets_nobody_ask_is_a_dead_letter() {
         let reason = letter["reason"].as_str().unwrap();
         let expected = "it redirects where nothing may be asked for: robots.txt disallows http://127.0.0.1:";
         assert!(reason.starts_with(expected), "{reason}");
-        assert_eq!(letter["attempts"], 1);
+        assert_eq!(letter["attempts"], 1 + 3 + 1);
     }
     let private = world
         .site
@@ -73,6 +74,44 @@ fn a_redirect_to_where_robots_txt_lets_nobody_ask_is_a_dead_letter() {
         .into_iter()
         .filter(|(_, path, _)| path.starts_with("/my-account"));
     assert_eq!(private.collect::<Vec<_>>(), []);
+}
+
+#[test]
+fn a_page_that_is_redirected_only_while_the_site_is_asked_too_much_is_written() {
+    let world = World::new(site(40), 1);
+    world
+        .site
+        .break_down(json!({"kind": "redirect", "percent": 100, "times": 2}));
+    let _planner = world.planner();
+    let _fetcher = world.fetcher("fetcher-0");
+    assert_all_products_once(&world, WITHIN);
+    assert_eq!(world.kafka.read_committed(DEAD), []);
+}
+
+#[test]
+fn a_planner_that_has_never_found_an_id_has_never_been_ready() {
+    let mut world = World::new(site(40), 1);
+    // Seconds between two requests of the planner, in which it has found nothing yet.
+    world.config.politeness.max_requests_per_second = 10.0;
+    let right = world.config.source.head.url.clone();
+    for wrong in [
+        world.site.url("/no-such-sitemap.xml"),
+        // It can be had, and names no id.
+        world.site.url("/robots.txt"),
+    ] {
+        world.config.source.head.url = wrong;
+        let planner = world.planner();
+        let mut said = Vec::new();
+        eventually(WITHIN, "readiness names the head", || {
+            let answer = planner.ask_when_up(&world.site, "/readyz");
+            let is_named = answer.contains("the newest id:");
+            said.push(answer);
+            is_named
+        });
+        assert!(!said.iter().any(|answer| answer.starts_with("ok")), "{said:?}");
+    }
+    world.config.source.head.url = right;
+    world.planner().wait_until_ready();
 }
 
 #[test]

@@ -19,6 +19,8 @@ pub(crate) struct Step {
     pub(crate) leaves: Duration,
 }
 
+/// What has not begun to work has nothing to finish: it is given up soon.
+pub(crate) const OPEN: Step = step(20, 19);
 /// Shorter than `max.poll.interval.ms`, because it runs on the polling thread.
 pub(crate) const COMMIT: Step = step(20, 10);
 pub(crate) const ABORT: Step = step(10, 7);

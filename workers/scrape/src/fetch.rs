@@ -76,7 +76,7 @@ fn session(
         .waiting_for("Kafka to assign partitions of the frontier");
     let frontier = &config.frontier;
     let transactional_id = format!("{}.{}", frontier.group, context.instance);
-    let producer = TransactionalProducer::open(&config.kafka, &transactional_id)?.until(&context.drain);
+    let producer = TransactionalProducer::open_until(&config.kafka, &transactional_id, &context.drain)?;
     let consumer = GroupConsumer::join(&config.kafka, &frontier.group, &context.instance, &frontier.topic)?
         .until(&context.drain)
         // A range keeps its partition busy for a while, and what comes meanwhile is kept in memory.

@@ -7,6 +7,7 @@
 mod cut;
 mod head;
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use naru_contract::ScrapeWorker;
@@ -49,18 +50,22 @@ pub fn run(config: &ScrapeWorker, context: &Context) -> Result<(), Error> {
     // What a site has asked of us, such as to be left alone for a while, holds for the sessions after this one too.
     let robots = job.robots.clone();
     let site = Site::new(&config.politeness, client, robots, context.health.clone());
+    // A planner that has never found an id may never find one: its head may be wrong.
+    let has_found = Cell::new(false);
     context.sessions(|| {
         context
             .health
             .waiting_for("Kafka to take over from a planner before this one");
         let transactional_id = format!("{}.planner", config.frontier.group);
-        let producer = TransactionalProducer::open(&config.kafka, &transactional_id)
-            .map_err(Error::of_planner)?
-            .until(&context.drain);
+        let producer = TransactionalProducer::open_until(&config.kafka, &transactional_id, &context.drain)
+            .map_err(Error::of_planner)?;
         let position = head_topic::position(config, context)?;
         info!(job = config.job, ?position, "planning");
-        // A polite first look may take longer than a rollout waits.
-        context.health.ready();
+        if has_found.get() {
+            context.health.ready();
+        } else {
+            context.health.waiting_for("the first look for the newest id");
+        }
         site.set_part(Part::Planner);
         let ended = Planner {
             config,
@@ -70,6 +75,7 @@ pub fn run(config: &ScrapeWorker, context: &Context) -> Result<(), Error> {
             metrics: &metrics,
             producer,
             position,
+            has_found: &has_found,
         }
         .work();
         site.set_part(Part::Nothing);
@@ -91,6 +97,7 @@ struct Planner<'a> {
     metrics: &'a Metrics,
     producer: TransactionalProducer,
     position: Option<Position>,
+    has_found: &'a Cell<bool>,
 }
 
 impl Planner<'_> {
@@ -99,7 +106,14 @@ impl Planner<'_> {
         let mut backoff = Backoff::new(Duration::from_secs(1), LONGEST_PAUSE);
         let mut last_failure = None;
         loop {
-            let found = self.context.wait_for(head::newest(self.site, self.job));
+            // A polite look may take minutes. What it finds first shows already that there is something to be found.
+            let seen = |newest| {
+                if !self.has_found.get() && self.check(newest).is_ok() {
+                    self.has_found.set(true);
+                    self.context.health.ready();
+                }
+            };
+            let found = self.context.wait_for(head::newest(self.site, self.job, seen));
             let pause = match found.map(|found| found.and_then(|newest| self.check(newest))) {
                 Some(Ok(newest)) => {
                     backoff.reset();

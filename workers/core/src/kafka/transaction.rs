@@ -17,10 +17,12 @@ use tracing::debug;
 pub use super::produce::Record;
 use super::produce::{Deliveries, Failure, deliver};
 use super::{config, topic};
-use crate::drain::{ABORT, COMMIT, Deadline, Drain};
+use crate::drain::{ABORT, COMMIT, Deadline, Drain, OPEN};
 
 /// Bound on one call to librdkafka.
 const CALL: Duration = Duration::from_secs(10);
+/// The same for one that only waits: between two such calls it is seen that the process is to end.
+const WAIT: Duration = Duration::from_secs(1);
 /// How often the deadline of a call that is under way is looked at, and how much later it may return.
 const LOOK: Duration = Duration::from_millis(100);
 const LATE: Duration = Duration::from_secs(1);
@@ -63,24 +65,28 @@ impl TransactionalProducer {
     /// Fences every predecessor with this id; its open transaction, if any, is completed or aborted before this
     /// returns. What a predecessor wrote is to be read only afterwards.
     pub fn open(kafka: &Kafka, transactional_id: &str) -> Result<Self, Error> {
+        Self::open_until(kafka, transactional_id, &Drain::default())
+    }
+
+    /// The same, which takes no longer than the end of the process allows, and neither does what is done with it.
+    pub fn open_until(kafka: &Kafka, transactional_id: &str, drain: &Drain) -> Result<Self, Error> {
         #[cfg(feature = "broken")]
         let transactional_id = &match super::broken::is("unfenced") {
             true => format!("{transactional_id}.{}", std::process::id()),
             false => transactional_id.to_owned(),
         };
         let config = config::transactional(kafka, transactional_id);
-        let drain = Drain::default();
-        let producer = open(&config, transactional_id, &drain)?;
+        let producer = open(&config, transactional_id, &drain.deadline(OPEN))?;
         Ok(Self {
             producer,
             config,
             transactional_id: transactional_id.to_owned(),
             suspect: false,
-            drain,
+            drain: drain.clone(),
         })
     }
 
-    /// The same, which takes no longer than the end of the process allows.
+    /// The same, which from now on takes no longer than the end of the process allows.
     pub fn until(mut self, drain: &Drain) -> Self {
         self.drain = drain.clone();
         self
@@ -99,7 +105,7 @@ impl TransactionalProducer {
         position: Option<Position>,
     ) -> Result<(), Error> {
         if self.suspect {
-            self.producer = open(&self.config, &self.transactional_id, &self.drain)?;
+            self.producer = open(&self.config, &self.transactional_id, &self.drain.deadline(COMMIT))?;
             self.suspect = false;
         }
         let started = Instant::now();
@@ -144,7 +150,7 @@ impl TransactionalProducer {
         what: &str,
         call: impl Fn(&BaseProducer<Deliveries>, Duration) -> KafkaResult<()>,
     ) -> Result<(), Failure> {
-        repeat(deadline, what, |timeout| call(&self.producer, timeout))
+        repeat(deadline, what, CALL, |timeout| call(&self.producer, timeout))
     }
 
     /// Librdkafka does not keep to the timeout of this one call: while it looks for a coordinator that has moved it waits
@@ -153,7 +159,7 @@ impl TransactionalProducer {
     fn send_offsets(&self, position: Position, deadline: &Deadline) -> Result<(), Failure> {
         let producer = Arc::clone(&self.producer);
         bounded(deadline, move |deadline| {
-            repeat(deadline, "send offsets", |timeout| {
+            repeat(deadline, "send offsets", CALL, |timeout| {
                 producer.send_offsets_to_transaction(&position.offsets, &position.member, timeout)
             })
         })
@@ -165,7 +171,7 @@ impl TransactionalProducer {
         // Aborting waits until the delivery reports of dropped messages are served, so somebody must.
         let aborted = std::thread::scope(|scope| {
             let abort = scope.spawn(|| {
-                repeat(&deadline, "abort", |timeout| {
+                repeat(&deadline, "abort", CALL, |timeout| {
                     self.producer.abort_transaction(timeout)
                 })
             });
@@ -223,7 +229,7 @@ fn bounded(
 fn open(
     config: &ClientConfig,
     transactional_id: &str,
-    drain: &Drain,
+    deadline: &Deadline,
 ) -> Result<Arc<BaseProducer<Deliveries>>, Error> {
     let producer: BaseProducer<Deliveries> =
         config
@@ -231,7 +237,7 @@ fn open(
             .map_err(|error| Error::Fatal {
                 reason: format!("unable to create a producer: {error}"),
             })?;
-    match repeat(&drain.deadline(COMMIT), "initialise transactions", |timeout| {
+    match repeat(deadline, "initialise transactions", WAIT, |timeout| {
         producer.init_transactions(timeout)
     }) {
         Ok(()) => Ok(Arc::new(producer)),
@@ -244,10 +250,11 @@ fn open(
 fn repeat(
     deadline: &Deadline,
     what: &str,
+    longest: Duration,
     mut call: impl FnMut(Duration) -> KafkaResult<()>,
 ) -> Result<(), Failure> {
     loop {
-        let error = match call(deadline.left().clamp(Duration::from_millis(100), CALL)) {
+        let error = match call(deadline.left().clamp(Duration::from_millis(100), longest)) {
             Ok(()) => return Ok(()),
             Err(error) => error,
         };
@@ -303,6 +310,24 @@ mod tests {
         assert!(matches!(given_up, Err(Failure::Fatal(_))));
         assert!(started.elapsed() < Duration::from_secs(20));
         drop(returns);
+    }
+
+    #[test]
+    fn opening_a_producer_ends_soon_after_the_process_is_told_to_end() {
+        let kafka = Kafka {
+            bootstrap_servers: "127.0.0.1:9".to_owned(),
+            properties: Default::default(),
+        };
+        let drain = Drain::default();
+        let opening = std::thread::spawn({
+            let drain = drain.clone();
+            move || TransactionalProducer::open_until(&kafka, "planner", &drain).err()
+        });
+        drain.begin(crate::drain::WITHIN);
+        let told = Instant::now();
+        let error = opening.join().unwrap();
+        assert!(matches!(error, Some(Error::Fatal { .. })), "{error:?}");
+        assert!(told.elapsed() < Duration::from_secs(10), "{:?}", told.elapsed());
     }
 
     #[test]

@@ -64,7 +64,8 @@ impl Health {
         (silence > STUCK).then_some(silence)
     }
 
-    pub(super) fn what_is_missing(&self) -> Option<String> {
+    /// What it waits for; none if it works.
+    pub fn what_is_missing(&self) -> Option<String> {
         self.with(|state| state.waiting_for.clone())
     }
 

@@ -16,12 +16,10 @@ use super::outcome::{Outcome, Settled};
 use crate::body::{self, BodyError};
 use crate::job::FetchJob;
 use crate::polite::{self, Answer, AskError, Part};
-use crate::retry;
+use crate::retry::{Attempts, Next};
 
 /// Largest body of a page after decompression, bytes.
 const LARGEST: usize = 8 << 20;
-/// How often an answer by which the site wants to be left alone does not count as a failure of the page.
-const FREE_WAITS: u32 = 10;
 
 /// The pages of the site, as one fetcher asks for them.
 pub(super) struct Pages {
@@ -78,29 +76,27 @@ impl Pages {
             };
         }
         let mut attempts = 0;
-        let mut failures = 0;
-        let mut waits = 0;
+        let mut tried = Attempts::new(&self.retry);
         let outcome = loop {
             attempts += 1;
             let trouble = match self.attempt(&url).await {
                 Ok(outcome) => break outcome,
                 Err(trouble) => trouble,
             };
-            let reason = match trouble {
-                Trouble::Held(reason) if waits < FREE_WAITS => {
-                    waits += 1;
-                    debug!(id, %reason, "waiting for the site");
-                    continue;
+            let (Trouble::Held(reason) | Trouble::Passing(reason)) = &trouble;
+            match tried.failed(matches!(trouble, Trouble::Held(_))) {
+                Next::Free => debug!(id, %reason, "waiting for the site"),
+                Next::After(delay) => {
+                    self.metrics.retries.inc();
+                    debug!(id, %reason, ?delay, "trying again");
+                    tokio::time::sleep(delay).await;
                 }
-                Trouble::Held(reason) | Trouble::Passing(reason) => reason,
-            };
-            failures += 1;
-            let Some(delay) = retry::delay(&self.retry, failures) else {
-                break Outcome::DeadLetter { reason };
-            };
-            self.metrics.retries.inc();
-            debug!(id, %reason, ?delay, "trying again");
-            tokio::time::sleep(delay).await;
+                Next::GiveUp => {
+                    break Outcome::DeadLetter {
+                        reason: reason.clone(),
+                    };
+                }
+            }
         };
         Settled {
             id,
@@ -129,10 +125,11 @@ impl Pages {
     async fn attempt(&self, url: &Url) -> Result<Outcome, Trouble> {
         let answer = match self.site.get(url).await {
             Ok(answer) => answer,
+            // Sites also redirect who asks too much, to a page that is none of ours.
             Err(AskError::Refused { source }) => {
-                return Ok(Outcome::DeadLetter {
-                    reason: format!("it redirects where nothing may be asked for: {source}"),
-                });
+                return Err(Trouble::Passing(format!(
+                    "it redirects where nothing may be asked for: {source}"
+                )));
             }
             Err(error) => {
                 self.metrics.count_answer(None);

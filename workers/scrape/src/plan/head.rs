@@ -15,7 +15,7 @@ use crate::body::{self, BodyError};
 use crate::fetch::{Meaning, meaning};
 use crate::job::PlanJob;
 use crate::polite::{Answer, AskError, Refusal, Site};
-use crate::retry;
+use crate::retry::{Attempts, Next};
 
 /// Largest document, compressed and not, bytes. The sitemap protocol's own limit is 50 MB.
 const LARGEST: usize = 52_428_800;
@@ -28,8 +28,13 @@ pub(super) enum HeadError {
     Refused { source: Refusal },
     #[snafu(display("unable to fetch {url}"))]
     Fetch { source: AskError, url: Url },
+    /// `held`: by which the site wants to be left alone, and will be.
     #[snafu(display("{url} was answered with status {status}"))]
-    Status { status: StatusCode, url: Url },
+    Status {
+        status: StatusCode,
+        url: Url,
+        held: bool,
+    },
     #[snafu(display("unable to read {url}"))]
     Body { source: BodyError, url: Url },
     #[snafu(display("{url} begins like gzip but is not"))]
@@ -75,16 +80,17 @@ impl HeadError {
     }
 }
 
-/// The newest id that the head document, or a sitemap that it lists, names.
-pub(super) async fn newest(site: &Site, job: &PlanJob) -> Result<u64, HeadError> {
+/// The newest id that the head document, or a sitemap that it lists, names. `seen` is told the newest one so far after
+/// each document: it may take many, and a long time.
+pub(super) async fn newest(site: &Site, job: &PlanJob, mut seen: impl FnMut(u64)) -> Result<u64, HeadError> {
     let document = fetch(site, &job.head).await?;
     let mut newest = largest(&job.pattern, &document);
+    newest.into_iter().for_each(&mut seen);
     if document.contains("<sitemapindex") {
         for url in sitemaps(&document, &job.head) {
-            newest = newest.max(largest(
-                &job.pattern,
-                &fetch_patiently(site, &url, &job.retry).await?,
-            ));
+            let sitemap = fetch_patiently(site, &url, &job.retry).await?;
+            newest = newest.max(largest(&job.pattern, &sitemap));
+            newest.into_iter().for_each(&mut seen);
         }
     }
     newest.context(NoMatchSnafu {
@@ -109,18 +115,20 @@ pub(super) fn check(newest: u64, ranges: u64, job: &PlanJob) -> Result<u64, Head
 
 /// One of many documents: a look that began anew with each failure might never end.
 async fn fetch_patiently(site: &Site, url: &Url, retry: &Retry) -> Result<String, HeadError> {
-    let mut failures = 0;
+    let mut attempts = Attempts::new(retry);
     loop {
         let error = match fetch(site, url).await {
             Err(error) if error.is_passing() => error,
             settled => return settled,
         };
-        failures += 1;
-        let Some(delay) = retry::delay(retry, failures) else {
-            return Err(error);
-        };
-        debug!(%url, %error, ?delay, "trying again");
-        tokio::time::sleep(delay).await;
+        match attempts.failed(matches!(error, HeadError::Status { held: true, .. })) {
+            Next::Free => debug!(%url, %error, "waiting for the site"),
+            Next::After(delay) => {
+                debug!(%url, %error, ?delay, "trying again");
+                tokio::time::sleep(delay).await;
+            }
+            Next::GiveUp => return Err(error),
+        }
     }
 }
 
@@ -129,8 +137,8 @@ async fn fetch(site: &Site, url: &Url) -> Result<String, HeadError> {
     // The permit is kept until the body is read.
     let Answer {
         response,
+        held,
         permit: _permit,
-        ..
     } = site.get(url).await.map_err(|error| match error {
         AskError::Refused { source } => HeadError::Refused { source },
         source => HeadError::Fetch {
@@ -143,7 +151,8 @@ async fn fetch(site: &Site, url: &Url) -> Result<String, HeadError> {
         status.is_success(),
         StatusSnafu {
             status,
-            url: url.clone()
+            url: url.clone(),
+            held
         }
     );
     let body = body::read(response, LARGEST)
@@ -319,12 +328,31 @@ mod tests {
     #[tokio::test]
     async fn a_sitemap_that_cannot_be_had_at_once_is_asked_for_again_and_not_the_others() {
         let site = thirty(2).await;
-        assert_eq!(newest(&site.site(true), &job(&site)).await.unwrap(), 2_900);
+        let mut seen = Vec::new();
+        let found = newest(&site.site(true), &job(&site), |newest| seen.push(newest)).await;
+        assert_eq!((found.unwrap(), seen.len()), (2_900, 30));
+        assert_eq!(seen[..3], [0, 100, 200], "it is told as soon as it is known");
         // robots.txt, the index, its sitemaps, and three of them twice more.
         assert_eq!(site.asked().len(), 1 + 1 + 30 + 3 * 2);
         let site = thirty(3).await;
-        let failure = newest(&site.site(true), &job(&site)).await;
+        let failure = newest(&site.site(true), &job(&site), |_| ()).await;
         assert!(matches!(failure, Err(HeadError::Status { .. })), "{failure:?}");
+    }
+
+    #[tokio::test]
+    async fn a_sitemap_that_the_site_wants_to_be_asked_for_later_is_and_no_try_is_used_up() {
+        let site = FakeSite::start(|path, before| match path {
+            "/index.xml" => ("200 OK", "<sitemapindex><loc>/sitemap</loc></sitemapindex>"),
+            // More often than the job tries a page.
+            "/sitemap" if before < 5 => ("429 Too Many Requests\r\nretry-after: 0", ""),
+            "/sitemap" => ("200 OK", "/product/7"),
+            _ => ("404 Not Found", ""),
+        })
+        .await;
+        let found = newest(&site.site(true), &job(&site), |_| ()).await;
+        assert_eq!(found.unwrap(), 7);
+        let asked = site.asked().into_iter().filter(|path| path == "/sitemap");
+        assert_eq!(asked.count(), 6);
     }
 
     #[tokio::test]
@@ -339,7 +367,7 @@ mod tests {
             _ => ("404 Not Found", String::new()),
         })
         .await;
-        let failure = newest(&site.site(true), &job(&site)).await.unwrap_err();
+        let failure = newest(&site.site(true), &job(&site), |_| ()).await.unwrap_err();
         assert!(matches!(failure, HeadError::Refused { .. }), "{failure:?}");
         assert_eq!(other.asked(), Vec::<String>::new());
     }

@@ -121,11 +121,16 @@ impl Robots {
     async fn fetch(&self, asker: &Asker, health: &Health) -> Option<Arc<Robot>> {
         let mut backoff = Backoff::new(Duration::from_secs(1), LONGEST_PAUSE);
         let mut last_failure = String::new();
+        let before = health.what_is_missing();
         loop {
             let failure = match self.ask(asker).await {
                 Ok(rules) => {
                     info!(url = %self.url, rules = rules.is_some(), "robots.txt is known");
-                    health.ready();
+                    // To know it is not to have done anything.
+                    match before {
+                        None => health.ready(),
+                        Some(before) => health.waiting_for(before),
+                    }
                     return rules;
                 }
                 Err(failure) => failure,
