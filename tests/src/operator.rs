@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::{coordination::v1::Lease, core::v1::Pod};
 use kube::{Api, Client, ResourceExt, api::ListParams};
 
-use crate::cluster::kubectl;
+use crate::cluster::{ensure, kubectl};
 
 /// Where it is installed.
 pub const NAMESPACE: &str = "naru-system";
@@ -21,6 +21,18 @@ pub async fn leader(client: &Client) -> Result<String, String> {
     let pod = holder.as_deref().and_then(|holder| holder.rsplit_once('_'));
     pod.map(|(pod, _)| pod.to_owned())
         .ok_or_else(|| format!("{holder:?} holds the Lease"))
+}
+
+/// Whether an operator works: the one that holds the Lease says itself that it leads and has seen what there is. One that
+/// stands by is ready, too, and does nothing.
+pub async fn works(client: &Client) -> Result<(), String> {
+    let leader = leader(client).await?;
+    let uri = format!("/api/v1/namespaces/{NAMESPACE}/pods/{leader}:8080/proxy/readyz");
+    let request = http::Request::get(uri)
+        .body(Vec::new())
+        .map_err(|e| e.to_string())?;
+    let says = client.request_text(request).await.map_err(|e| e.to_string())?;
+    ensure(says.trim() == "ok", || format!("{leader} says {says:?}"))
 }
 
 /// The pods that are ready and stay.
