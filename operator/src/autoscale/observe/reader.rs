@@ -284,3 +284,42 @@ impl Reader {
         Ok(counts)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::{
+        consumer::CommitMode,
+        mocking::{MockCluster, MockCoordinator},
+    };
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(10);
+
+    #[test]
+    fn what_a_group_has_committed_is_found_after_its_coordinator_has_moved() {
+        let brokers = MockCluster::new(2).unwrap();
+        brokers.create_topic("items", 2, 2).unwrap();
+        let lead = |broker| brokers.coordinator(MockCoordinator::Group("sum".to_owned()), broker);
+        lead(1).unwrap();
+        let mut config = client_config(&brokers.bootstrap_servers());
+        let member: BaseConsumer = config.set("group.id", "sum").create().unwrap();
+        let mut offsets = TopicPartitionList::new();
+        offsets
+            .add_partition_offset("items", 1, Offset::Offset(7))
+            .unwrap();
+        member.commit(&offsets, CommitMode::Sync).unwrap();
+
+        let reader = Reader::new(&brokers.bootstrap_servers()).unwrap();
+        let committed = || reader.committed("sum", "items", &[0, 1], SOON).unwrap();
+        assert_eq!(committed(), BTreeMap::from([(1, 7)]));
+        for broker in [2, 1] {
+            lead(broker).unwrap();
+            assert_eq!(
+                committed(),
+                BTreeMap::from([(1, 7)]),
+                "broker {broker} leads the group"
+            );
+        }
+    }
+}
