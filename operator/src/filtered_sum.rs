@@ -111,7 +111,7 @@ async fn dereference(
     match context
         .kafka
         .get(&sum.document.kafka.bootstrap_servers)?
-        .partitions(topic, freshness)
+        .sought(topic, freshness)
         .await?
     {
         Some(input_partitions) => Ok(Referred { input_partitions }),

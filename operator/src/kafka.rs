@@ -170,6 +170,8 @@ pub struct Cluster {
     external: External,
     /// Partitions by topic.
     topics: Cache<String, i32>,
+    /// Why topics that were not among all of them are not, where there is a reason other than that they are missing.
+    denied: Cache<String, Option<RDKafkaErrorCode>>,
     /// When all topics were asked for last: one that was not among them was missing then.
     looked: Mutex<Option<Instant>>,
     /// There are more topics than can be looked at all at once.
@@ -202,6 +204,7 @@ impl Cluster {
             endpoint: Endpoint::default(),
             external,
             topics: Cache::default(),
+            denied: Cache::default(),
             looked: Mutex::default(),
             has_many: AtomicBool::default(),
             checked: Mutex::default(),
@@ -218,7 +221,38 @@ impl Cluster {
         self.topics.forget(&topic.to_owned());
     }
 
-    /// How many partitions the topic has; none if there is no such topic.
+    /// The same as [`Self::partitions`] for a topic that is to be there. What this client may not see is not in the list of
+    /// all topics, as if it was missing: only who asks for it by its name is told.
+    pub async fn sought(&self, topic: &str, freshness: Freshness) -> Result<Option<i32>, Error> {
+        let found = self.partitions(topic, freshness).await?;
+        // Where there are very many it was asked for by its name.
+        if found.is_some() || self.has_many.load(Ordering::Relaxed) {
+            return Ok(found);
+        }
+        let (topic, wanted) = (topic.to_owned(), Instant::now());
+        if let Some(denied) = self.denied.get(&topic, freshness, wanted) {
+            return self.understood(&topic, denied.map(Err));
+        }
+        let described = self.look(&topic, true).await?;
+        let code = described.and_then(Result::err);
+        self.denied.put(topic.clone(), code, wanted);
+        self.understood(&topic, described)
+    }
+
+    fn understood(&self, topic: &str, described: Option<Described>) -> Result<Option<i32>, Error> {
+        match described {
+            Some(Ok(partitions)) => Ok(Some(partitions)),
+            None | Some(Err(RDKafkaErrorCode::UnknownTopicOrPartition)) => Ok(None),
+            Some(Err(code)) => RefusedSnafu {
+                bootstrap_servers: &self.bootstrap_servers,
+                doing: format!("describe topic {topic:?}"),
+                code,
+            }
+            .fail(),
+        }
+    }
+
+    /// How many partitions the topic has; none if there is no such topic, or if it may not be seen.
     pub async fn partitions(&self, topic: &str, freshness: Freshness) -> Result<Option<i32>, Error> {
         let (topic, wanted) = (topic.to_owned(), Instant::now());
         if let Some(partitions) = self.topics.get(&topic, freshness, wanted) {
@@ -237,26 +271,17 @@ impl Cluster {
         {
             return Ok(None);
         }
-        match self.look(&topic).await? {
-            Some(Ok(partitions)) => Ok(Some(partitions)),
-            None | Some(Err(RDKafkaErrorCode::UnknownTopicOrPartition)) => Ok(None),
-            Some(Err(code)) => RefusedSnafu {
-                bootstrap_servers: &self.bootstrap_servers,
-                doing: format!("describe topic {topic:?}"),
-                code,
-            }
-            .fail(),
-        }
+        let described = self.look(&topic, self.has_many.load(Ordering::Relaxed)).await?;
+        self.understood(&topic, described)
     }
 
     /// Looks at all topics at once, since passes come in crowds, and since librdkafka keeps a handle with a queue for
     /// each partition of a topic that is asked for by its name. Where there are very many, at this one alone. What this
-    /// client may not see is not there.
-    async fn look(&self, topic: &str) -> Result<Option<Described>, Error> {
+    /// client may not see is not among all topics.
+    async fn look(&self, topic: &str, only_one: bool) -> Result<Option<Described>, Error> {
         let turn = self.turn().await?;
         let asked = Instant::now();
         let (admin, name) = (self.admin.get(), topic.to_owned());
-        let only_one = self.has_many.load(Ordering::Relaxed);
         let look = tokio::task::spawn_blocking(move || {
             let only = only_one.then_some(name.as_str());
             let metadata = admin.inner().fetch_metadata(only, DEADLINE)?;
@@ -305,7 +330,7 @@ impl Cluster {
                 self.checked().remove(&topic.name);
                 if !self.create(topic, owner).await? {
                     // Another pass, or a person, was faster, perhaps with other partitions.
-                    let partitions = self.partitions(&topic.name, Freshness::now()).await?;
+                    let partitions = self.sought(&topic.name, Freshness::now()).await?;
                     self.check_config(topic).await?;
                     return Ok(partitions.unwrap_or(topic.partitions));
                 }

@@ -1,7 +1,7 @@
 //! Topics with brokers in memory, and with brokers that nobody runs.
 
 use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::ObjectMeta};
-use rdkafka::mocking::MockCluster;
+use rdkafka::{mocking::MockCluster, types::RDKafkaRespErr};
 
 use super::*;
 
@@ -137,6 +137,35 @@ async fn one_look_tells_all_who_wait_for_one_what_there_is_and_what_is_not() {
     let late = cluster.partitions("late", Freshness::Recent);
     assert_eq!(late.await.unwrap(), Some(1));
     assert!(cluster.looked() > asked);
+}
+
+#[tokio::test]
+async fn a_topic_that_may_not_be_seen_is_not_taken_for_missing() {
+    let brokers = MockCluster::new(1).unwrap();
+    brokers.create_topic("items", 3, 1).unwrap();
+    let denied = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
+    brokers.topic_error("items", denied).unwrap();
+    let cluster = Clusters::default().get(&brokers.bootstrap_servers()).unwrap();
+    // All topics were asked for by passes that began as this one, and it was not among them.
+    let began = Freshness::now();
+    *cluster.looked.lock().unwrap() = Some(Instant::now());
+    assert_eq!(cluster.partitions("items", began).await.unwrap(), None);
+    for _ in 0..2 {
+        let refused = cluster.sought("items", began).await.unwrap_err();
+        let expected = format!(
+            "kafka at {:?} refused to describe topic \"items\": TopicAuthorizationFailed (Broker: Topic authorization failed)",
+            brokers.bootstrap_servers()
+        );
+        assert_eq!(refused.to_string(), expected);
+    }
+    assert_eq!(cluster.sought("missing", began).await.unwrap(), None);
+
+    // Once it may be seen, it is.
+    brokers
+        .topic_error("items", RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR)
+        .unwrap();
+    let seen = cluster.sought("items", Freshness::now()).await;
+    assert_eq!(seen.unwrap(), Some(3));
 }
 
 #[tokio::test]

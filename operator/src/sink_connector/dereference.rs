@@ -114,15 +114,7 @@ async fn topics_exist(
     let missing: Vec<String> = stream::iter(sink.topics.clone())
         .map(|topic| {
             let kafka = Arc::clone(&kafka);
-            async move {
-                Ok::<_, Error>(
-                    kafka
-                        .partitions(&topic, freshness)
-                        .await?
-                        .is_none()
-                        .then_some(topic),
-                )
-            }
+            async move { Ok::<_, Error>(kafka.sought(&topic, freshness).await?.is_none().then_some(topic)) }
         })
         .buffered(CONCURRENT)
         .try_filter_map(|missing| async move { Ok(missing) })
