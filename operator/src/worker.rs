@@ -14,6 +14,8 @@ mod status;
 #[cfg(test)]
 pub(crate) mod tests;
 
+use std::time::Duration;
+
 use k8s_openapi::{
     api::apps::v1::{Deployment, DeploymentStatus},
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
@@ -76,6 +78,8 @@ pub struct Worker<'a> {
     pub command: &'a [&'static str],
     /// None: replicas are left to the autoscaler.
     pub replicas: Option<i32>,
+    /// How long it may take to get ready where all is well, beside what the declared progress deadline allows.
+    pub patience: Duration,
 }
 
 /// The workers of a resource that is known to be valid.

@@ -1,6 +1,6 @@
 //! What a valid FilteredSum should have. Pure, and cannot fail.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::{Referred, ValidFilteredSum};
 use crate::{
@@ -18,6 +18,7 @@ pub fn build(settings: &Settings, sum: &ValidFilteredSum) -> Revision {
         component: "sum",
         command: &["naru-filtered-sum"],
         replicas: None,
+        patience: Duration::ZERO,
     };
     let declared = Declared {
         parent: &sum.parent,

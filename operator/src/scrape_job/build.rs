@@ -1,6 +1,8 @@
 //! What a valid ScrapeJob should have. Pure, and cannot fail.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
+
+use naru_contract::Politeness;
 
 use super::ValidScrapeJob;
 use crate::{
@@ -18,12 +20,14 @@ pub fn build(settings: &Settings, job: &ValidScrapeJob) -> Revision {
         component: "planner",
         command: &["naru-scrape", "plan"],
         replicas: Some(1),
+        patience: first_look(&job.document.politeness),
     };
     let fetcher = Worker {
         name: names.fetcher(),
         component: "fetcher",
         command: &["naru-scrape", "fetch"],
         replicas: None,
+        patience: Duration::ZERO,
     };
     let declared = Declared {
         parent: &job.parent,
@@ -34,6 +38,15 @@ pub fn build(settings: &Settings, job: &ValidScrapeJob) -> Revision {
         workers: vec![planner, fetcher],
     };
     Revision::of(settings, &declared)
+}
+
+/// How long a planner may take to find an id for the first time, at its tenth of the rate. What robots.txt asks for between
+/// two requests is not known here.
+fn first_look(politeness: &Politeness) -> Duration {
+    // robots.txt, an index, a sitemap, and one that is tried again.
+    const REQUESTS: f64 = 4.0;
+    let seconds = REQUESTS / (politeness.max_requests_per_second * 0.1);
+    Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
 }
 
 /// The topics that are its own.

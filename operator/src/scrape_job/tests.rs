@@ -67,6 +67,27 @@ fn a_change_of_the_document_rolls_the_workers_and_nothing_else_does() {
 }
 
 #[test]
+fn a_rollout_waits_for_the_first_look_of_a_planner_that_may_ask_seldom() {
+    let deadlines = |rate: &str| {
+        let job = job(|yaml| {
+            let (before, after) = yaml.split_once("maxRequestsPerSecond: ").unwrap();
+            let (_, after) = after.split_once(',').unwrap();
+            format!("{before}maxRequestsPerSecond: {rate},{after}")
+        });
+        let workers = build::build(&defaults(), &validate(&defaults(), &job).unwrap());
+        let specs = workers.deployments.into_iter().map(|worker| worker.spec.unwrap());
+        specs
+            .map(|spec| spec.progress_deadline_seconds.unwrap())
+            .collect::<Vec<_>>()
+    };
+    // Planner and fetchers.
+    assert_eq!(deadlines("10"), [120 + 4, 120]);
+    assert_eq!(deadlines("0.1"), [120 + 400, 120]);
+    // Which Kubernetes takes for none.
+    assert_eq!(deadlines("1e-300"), [i32::MAX, 120]);
+}
+
+#[test]
 fn the_image_of_the_workers_is_pulled_with_the_secrets_of_the_settings() {
     let secrets = |settings: &Settings| {
         let valid = validate(&defaults(), &job(|yaml| yaml)).unwrap();

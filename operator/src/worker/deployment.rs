@@ -36,6 +36,7 @@ pub(super) fn deployment(
     template: PodTemplateSpec,
 ) -> Deployment {
     let deadline = declared.rollout.progress_deadline.as_millis() / 1000;
+    let deadline = deadline.saturating_add(worker.patience.as_secs());
     Deployment {
         metadata: declared.parent.metadata(worker.name.clone(), worker.component),
         spec: Some(DeploymentSpec {

@@ -36,6 +36,7 @@ fn revision(image: &str, document: &str) -> Revision {
         component,
         command: &["naru-scrape"],
         replicas,
+        patience: Duration::ZERO,
     };
     let declared = Declared {
         parent: &parent,
