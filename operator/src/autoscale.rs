@@ -3,7 +3,9 @@
 pub mod observe;
 pub mod run;
 
-pub use naru_autoscale::{Basis, Decision, History, Look, Obstacle, Partition, Policy, decide};
+pub use naru_autoscale::{
+    Basis, Decision, History, Look, Mode, Obstacle, Partition, Policy, Verdict, decide,
+};
 
 /// What a consumer group has before it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ mod validate;
 use std::{ops::ControlFlow, sync::Arc};
 
 use kube::{ResourceExt, core::object::HasStatus, runtime::controller::Action};
-use naru_api::{FilteredSum, condition::reason};
+use naru_api::{FilteredSum, ScalingMode, condition::reason};
 
 pub use self::validate::{ValidFilteredSum, validate};
 use crate::{
@@ -156,5 +156,6 @@ fn crew(sum: &FilteredSum) -> Crew {
         auto_rollback: sum.spec.rollout.auto_rollback,
         last_good: sum.status().and_then(|status| status.last_good_revision.clone()),
         least: sum.spec.scaling.min_replicas,
+        autoscaled: sum.spec.scaling.mode == ScalingMode::Auto,
     }
 }

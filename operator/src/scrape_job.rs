@@ -9,7 +9,7 @@ mod validate;
 use std::{ops::ControlFlow, sync::Arc};
 
 use kube::{ResourceExt, core::object::HasStatus, runtime::controller::Action};
-use naru_api::ScrapeJob;
+use naru_api::{ScalingMode, ScrapeJob};
 
 pub use self::validate::{ValidScrapeJob, most_fetchers, validate};
 use crate::{
@@ -113,5 +113,6 @@ fn crew(job: &ScrapeJob) -> Crew {
         auto_rollback: job.spec.rollout.auto_rollback,
         last_good: job.status().and_then(|status| status.last_good_revision.clone()),
         least: job.spec.scaling.min_replicas,
+        autoscaled: job.spec.scaling.mode == ScalingMode::Auto,
     }
 }

@@ -10,12 +10,12 @@ use kube::{
     Resource, ResourceExt, core::object::HasStatus, discovery::ApiResource, runtime::reflector::Store,
 };
 use naru_api::{
-    Condition, FilteredSum, Scaling, ScrapeJob,
+    Condition, FilteredSum, Scaling, ScalingMode, ScrapeJob,
     condition::{OF_AUTOSCALER, VALID},
 };
 
 use crate::{
-    autoscale::{Basis, Policy, run::Target},
+    autoscale::{Basis, Mode, Policy, run::Target},
     controller::{Guarded, status::Conditions},
     filtered_sum,
     metrics::Object,
@@ -149,6 +149,11 @@ impl Targets {
             said.map_or(usual, |said| Duration::from_millis(said.as_millis()))
         };
         Policy {
+            mode: match scaling.mode {
+                ScalingMode::Auto => Mode::Auto,
+                ScalingMode::Recommend => Mode::Recommend,
+                ScalingMode::Disabled => Mode::Disabled,
+            },
             min_replicas: scaling.min_replicas,
             max_replicas: scaling.max_replicas,
             lag_per_replica: u64::try_from(scaling.lag_per_replica.unwrap_or(lag_per_replica)).unwrap_or(1),

@@ -14,7 +14,7 @@ mod status;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use k8s_openapi::{
     api::apps::v1::{Deployment, DeploymentStatus},
@@ -108,6 +108,8 @@ pub struct Crew {
     pub last_good: Option<String>,
     /// Fewest workers of the Deployment that is scaled, which are the ones that it begins with.
     pub least: i32,
+    /// The autoscaler sets how many there are, or else nobody of naru's.
+    pub autoscaled: bool,
 }
 
 /// Replicas that a Deployment is to have.
@@ -126,9 +128,16 @@ const UNSAID: i32 = 1;
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Scaled {
+    metadata: ScaledMetadata,
     spec: ScaledSpec,
     #[serde(default)]
     status: ScaledStatus,
+}
+
+#[derive(Debug, Deserialize)]
+struct ScaledMetadata {
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -147,6 +156,11 @@ struct ScaledStatus {
 impl Scaled {
     pub fn replicas(&self) -> i32 {
         self.spec.replicas.unwrap_or(UNSAID)
+    }
+
+    /// Does it have the replicas that a reconciler gave it, which owns them?
+    pub fn has_first_replicas(&self) -> bool {
+        self.metadata.annotations.contains_key(apply::FIRST_REPLICAS)
     }
 
     /// Replicas that work, of whatever template.

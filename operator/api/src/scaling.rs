@@ -1,6 +1,7 @@
 //! How many workers there may be.
 
 use kube::KubeSchema;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Duration, rules::between};
@@ -11,6 +12,12 @@ use crate::{Duration, rules::between};
 // No message with the numbers in it: to the API server's estimate of its cost, their text has no bound.
 #[x_kube(validation = Rule::new("self.minReplicas <= self.maxReplicas").message("must not be above maxReplicas").field_path(".minReplicas"))]
 pub struct Scaling {
+    /// Who sets how many workers there are. `Auto`: naru does. `Recommend`: naru only says in `status.scaling` how many there
+    /// should be. `Disabled`: naru says nothing either. With both of the latter naru no longer owns `spec.replicas` of the
+    /// Deployment and never sets it again, so that a HorizontalPodAutoscaler, KEDA or a person may. Its workers begin with
+    /// `minReplicas`, and after a suspension with as many as before.
+    #[serde(default)]
+    pub mode: ScalingMode,
     /// Fewest workers. With 0 there are none while there is nothing to do.
     #[serde(default = "Scaling::default_min_replicas")]
     #[schemars(range(min = 0, max = 1000))]
@@ -40,6 +47,15 @@ pub struct Scaling {
     pub scale_in_after: Option<Duration>,
 }
 
+/// Who sets how many workers there are.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize, JsonSchema)]
+pub enum ScalingMode {
+    #[default]
+    Auto,
+    Recommend,
+    Disabled,
+}
+
 impl Scaling {
     fn default_min_replicas() -> i32 {
         1
@@ -53,6 +69,7 @@ impl Scaling {
 impl Default for Scaling {
     fn default() -> Self {
         Self {
+            mode: ScalingMode::Auto,
             min_replicas: Self::default_min_replicas(),
             max_replicas: Self::default_max_replicas(),
             lag_per_replica: None,

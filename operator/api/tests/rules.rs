@@ -21,7 +21,8 @@ use admission::{admit, rules};
 use examples::{example, with};
 use kube::core::cel;
 use naru_api::{
-    ConnectorDeletionPolicy, DeletionPolicy, Delivery, FilteredSum, OnError, ScrapeJob, SinkConnector,
+    ConnectorDeletionPolicy, DeletionPolicy, Delivery, FilteredSum, OnError, ScalingMode, ScrapeJob,
+    SinkConnector,
 };
 use serde_json::{Value, json};
 
@@ -351,7 +352,7 @@ fn a_null_where_something_is_needed_is_told_as_missing() {
 }
 
 #[test]
-fn delivery_and_what_becomes_of_errors_may_be_changed_and_changed_back() {
+fn delivery_what_becomes_of_errors_and_who_scales_may_be_changed_and_changed_back() {
     for (place, values, wrong) in [
         (
             "spec.delivery",
@@ -359,6 +360,8 @@ fn delivery_and_what_becomes_of_errors_may_be_changed_and_changed_back() {
             "atLeastOnce",
         ),
         ("spec.onError", ["deadLetter", "stop"], "Stop"),
+        ("spec.scaling.mode", ["Auto", "Disabled"], "disabled"),
+        ("spec.scaling.mode", ["Recommend", "Disabled"], "Off"),
     ] {
         let schema = schema_of("FilteredSum");
         let sum = |value: &str| with(running("FilteredSum").unwrap(), place, value);
@@ -408,6 +411,8 @@ fn nothing_is_suspended_rolled_back_or_deleted_unless_asked_for() {
         (Delivery::ExactlyOnce, OnError::DeadLetter)
     );
     assert!(!sum.spec.suspend && sum.spec.deletion_policy == DeletionPolicy::Orphan);
+    let modes = [job.spec.scaling.mode, sum.spec.scaling.mode];
+    assert_eq!(modes, [ScalingMode::Auto; 2]);
     let sink: SinkConnector = serde_json::from_value(bare("SinkConnector", &optional[..3])).unwrap();
     assert!(!sink.spec.suspend && sink.spec.deletion_policy == ConnectorDeletionPolicy::Delete);
 }

@@ -106,7 +106,7 @@ impl Decision {
 /// What follows from what is remembered, the last look being this one. Asks nothing and changes nothing.
 pub fn decide(policy: &Policy, history: &History, look: &Look, wall: Timestamp) -> Decision {
     let (verdict, why, figures) = match (policy.mode, figures(history, look)) {
-        (Mode::Disabled, _) => (None, Why::Disabled, None),
+        (Mode::Disabled, seen) => (None, Why::Disabled, seen.map(|(_, figures)| figures)),
         (_, None) => (None, Why::Unknown, None),
         (_, Some((_, figures))) if policy.frozen(wall) => (None, Why::Frozen, Some(figures)),
         (_, Some((now, figures))) => {

@@ -1,6 +1,7 @@
 //! The autoscaler: looks at every group of workers in turn, and carries out what [`super::decide`] decides.
 
 mod conditions;
+mod release;
 mod scale;
 #[cfg(test)]
 mod tests;
@@ -21,7 +22,7 @@ use self::{
     scale::Refusal,
     watched::{Watched, Watches},
 };
-use super::{Obstacle, Policy};
+use super::{Mode, Obstacle, Policy};
 use crate::{controller::Context, metrics::Object};
 
 /// Targets that are looked at at once.
@@ -151,9 +152,15 @@ async fn look(context: &Context, target: &Target, mut watched: Watched, written:
     if let Ok(Some(to)) = scaled {
         watched.told(seen, to, Instant::now());
     }
+    let released = match target.policy.mode {
+        Mode::Auto => Ok(false),
+        _ if watched.released && !workers.has_first_replicas() => Ok(true),
+        _ => release::release(context, target).await,
+    };
+    watched.released = matches!(released, Ok(true));
     let look = Look {
         lag: Some(lag),
-        refusal: scaled.err(),
+        refusal: scaled.err().or(released.err()),
     };
     let problem = conclude(context, target, &look, written).await;
     watched.tell(target, problem);

@@ -32,7 +32,7 @@ use super::{
 /// all, has another one, and owns them from then on.
 pub const FIELD_MANAGER: &str = "naru/operator";
 /// Annotation of a Deployment: the replicas that it began with, until somebody has set others.
-const FIRST_REPLICAS: &str = "naru.dev/first-replicas";
+pub const FIRST_REPLICAS: &str = "naru.dev/first-replicas";
 
 /// A kind that resources own.
 pub trait Child:
@@ -68,6 +68,15 @@ impl Child for PodDisruptionBudget {
     }
 }
 
+/// Replicas that a Deployment is given though they are not what it is to have later on.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Begins {
+    /// When it is made.
+    pub at_first: Option<i32>,
+    /// When it is changed.
+    pub again: Option<i32>,
+}
+
 /// Whether all is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Settled {
@@ -76,14 +85,8 @@ pub enum Settled {
     Later,
 }
 
-/// Makes a child what it should be. Asks for nothing and writes nothing where it is so already. `first`: how many
-/// replicas a Deployment begins with, where that is not what it is to have later on.
-pub async fn settle<K, C>(
-    context: &Context,
-    owner: &K,
-    wanted: &C,
-    first: Option<i32>,
-) -> Result<Settled, Error>
+/// Makes a child what it should be. Asks for nothing and writes nothing where it is so already.
+pub async fn settle<K, C>(context: &Context, owner: &K, wanted: &C, begins: Begins) -> Result<Settled, Error>
 where
     K: Resource<DynamicType = ()>,
     C: Child,
@@ -95,9 +98,11 @@ where
     }
     match (decide(wanted, live.as_ref()), &live) {
         (Decision::Nothing, _) => Ok(Settled::Yes),
-        (Decision::Apply, Some(live)) => change(context, wanted, live).await.map(|_| Settled::Yes),
+        (Decision::Apply, Some(live)) => change(context, wanted, live, begins.again)
+            .await
+            .map(|_| Settled::Yes),
         (Decision::Repair(fields), Some(live)) => repair(context, owner, wanted, live, &fields).await,
-        (Decision::Apply | Decision::Repair(_), None) => make(context, owner, wanted, first).await,
+        (Decision::Apply | Decision::Repair(_), None) => make(context, owner, wanted, begins.at_first).await,
     }
 }
 
@@ -146,7 +151,7 @@ where
     if !context.repairs.due(&what, now) {
         return Ok(Settled::Later);
     }
-    let answer = change(context, wanted, live).await?;
+    let answer = change(context, wanted, live, None).await?;
     context.repairs.done(&what, now);
     let fields = fields.join(", ");
     if !differences(wanted, &answer).is_empty() {
@@ -179,17 +184,18 @@ where
             };
             // The watch is behind.
             refuse_others(owner, &found)?;
-            change(context, wanted, &found).await.map(drop)
+            change(context, wanted, &found, None).await.map(drop)
         }
         applied => applied.map(drop),
     }
 }
 
 /// Applies a child over what there is.
-async fn change<C: Child>(context: &Context, wanted: &C, live: &C) -> Result<C, Error> {
+async fn change<C: Child>(context: &Context, wanted: &C, live: &C, again: Option<i32>) -> Result<C, Error> {
     let first = live.annotations().get(FIRST_REPLICAS);
     let first: Option<i32> = first.and_then(|first| first.parse().ok());
-    let part = match first.filter(|first| to_json(live)["spec"]["replicas"] == *first) {
+    let unchanged = first.filter(|first| to_json(live)["spec"]["replicas"] == *first);
+    let part = match again.or(unchanged) {
         // Nobody else has set them yet, and what we own and leave out would fall back to 1. Of this version only: the
         // autoscaler may be about to set them.
         Some(first) => {

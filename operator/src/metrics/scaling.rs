@@ -126,15 +126,27 @@ impl Scaling {
         }
     }
 
-    /// What was decided at `replicas`.
-    pub fn decided(&self, object: &Object, replicas: i32, desired: i32) {
-        self.replicas.get_or_create(object).set(replicas.into());
-        self.desired.get_or_create(object).set(desired.into());
-        let what = match desired.cmp(&replicas) {
-            std::cmp::Ordering::Less => Scaled::In,
-            std::cmp::Ordering::Equal => Scaled::Held,
-            std::cmp::Ordering::Greater => Scaled::Out,
+    /// `replicas` are left as they are, though there may be others desired. None: nothing is said of that.
+    pub fn held(&self, object: &Object, replicas: i32, desired: Option<i32>) {
+        self.count(object, replicas, desired, Scaled::Held);
+    }
+
+    /// `replicas` were changed to the desired ones.
+    pub fn scaled(&self, object: &Object, replicas: i32, desired: i32) {
+        let direction = if desired > replicas {
+            Scaled::Out
+        } else {
+            Scaled::In
         };
+        self.count(object, replicas, Some(desired), direction);
+    }
+
+    fn count(&self, object: &Object, replicas: i32, desired: Option<i32>, what: Scaled) {
+        self.replicas.get_or_create(object).set(replicas.into());
+        match desired {
+            Some(desired) => _ = self.desired.get_or_create(object).set(desired.into()),
+            None => _ = self.desired.remove(object),
+        }
         self.decisions.get_or_create(&decided(object, what)).inc();
     }
 
@@ -189,8 +201,8 @@ mod tests {
         };
         let labels = "kind=\"FilteredSum\",namespace=\"shop\",name=\"total\"";
         scaling.lag(&object, Some(25_000));
-        scaling.decided(&object, 1, 3);
-        scaling.decided(&object, 3, 3);
+        scaling.scaled(&object, 1, 3);
+        scaling.held(&object, 3, Some(3));
         for line in [
             format!("lag_records{{{labels}}} 25000\n"),
             format!("lag_available{{{labels}}} 1\n"),
@@ -201,6 +213,8 @@ mod tests {
         ] {
             assert!(text().contains(&line), "{line}{}", text());
         }
+        scaling.held(&object, 3, None);
+        assert!(!text().contains("replicas_desired{"), "{}", text());
         scaling.lag(&object, None);
         assert!(!text().contains("lag_records{"), "{}", text());
         assert!(

@@ -45,7 +45,7 @@ async fn eventful() -> Metrics {
         .observe("kafka", "kafka:9092", "ok", Duration::ZERO);
     metrics.scaling.looked(resync);
     metrics.scaling.lag(&object(), Some(1));
-    metrics.scaling.decided(&object(), 1, 2);
+    metrics.scaling.scaled(&object(), 1, 2);
     let (service, mut server) = tower_test::mock::pair::<Request<()>, Response<()>>();
     let mut service = metrics.api.layer(service);
     std::future::poll_fn(|cx| service.poll_ready(cx)).await.unwrap();

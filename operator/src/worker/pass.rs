@@ -22,7 +22,8 @@ use super::{
 };
 use crate::{
     controller::{
-        Context, Error, apply,
+        Context, Error,
+        apply::{self, Begins},
         conditions::{Ended, Suspension},
         drift,
         error::within,
@@ -39,6 +40,8 @@ use crate::{
 const FIELD_MANAGER: &str = "naru/suspend";
 /// Instead of the hash of what was applied, so that the end of a suspension is no drift.
 const SUSPENDED: &str = "suspended";
+/// Annotation of a suspended Deployment that naru does not scale: the replicas that it had.
+const BEFORE_SUSPENSION: &str = "naru.dev/replicas-before-suspension";
 /// Workers that are not ready for so long may be unable to.
 const WORRYING: SignedDuration = SignedDuration::from_secs(15);
 /// Next look at workers that are not ready, or at what somebody keeps changing.
@@ -208,29 +211,45 @@ where
             },
         );
         if let Some(config_map) = &revision.config_map {
-            self.settle(config_map, None).await?;
+            self.settle(config_map, Begins::default()).await?;
         }
         for deployment in &revision.deployments {
             let is_scaled = deployment
                 .spec
                 .as_ref()
                 .is_some_and(|spec| spec.replicas.is_none());
-            let least = self
-                .most
-                .map_or(self.crew.least, |most| most.min(self.crew.least));
-            // One is what the API server fills in.
-            self.settle(
-                deployment,
-                Some(least).filter(|least| is_scaled && *least != UNSAID),
-            )
-            .await?;
+            let begins = if is_scaled {
+                self.begins(deployment)
+            } else {
+                Begins::default()
+            };
+            self.settle(deployment, begins).await?;
         }
         for budget in &revision.budgets {
             if self.needs(budget) {
-                self.settle(budget, None).await?;
+                self.settle(budget, Begins::default()).await?;
             }
         }
         self.sweep(&revision).await
+    }
+
+    /// How many workers the Deployment that is scaled begins with, and goes on with after a suspension where nobody of
+    /// naru's would give it any.
+    fn begins(&self, deployment: &Deployment) -> Begins {
+        let least = self
+            .most
+            .map_or(self.crew.least, |most| most.min(self.crew.least));
+        let (namespace, name) = (self.namespace(), deployment.name_any());
+        let live = self.context.live.deployments.get(&namespace, &name);
+        let suspended = live.filter(|live| !self.crew.autoscaled && is_suspended(live));
+        Begins {
+            // One is what the API server fills in.
+            at_first: Some(least).filter(|least| *least != UNSAID),
+            again: suspended.map(|live| {
+                let before = live.annotations().get(BEFORE_SUSPENSION);
+                before.and_then(|before| before.parse().ok()).unwrap_or(least)
+            }),
+        }
     }
 
     /// Whether there is a budget already, or a second worker: one alone has nobody to wait for.
@@ -244,8 +263,8 @@ where
                 .is_some_and(|deployment| replicas(&deployment) > 1)
     }
 
-    async fn settle<C: apply::Child>(&mut self, child: &C, first: Option<i32>) -> Result<(), Error> {
-        let settled = apply::settle(self.context, self.object, child, first).await?;
+    async fn settle<C: apply::Child>(&mut self, child: &C, begins: Begins) -> Result<(), Error> {
+        let settled = apply::settle(self.context, self.object, child, begins).await?;
         self.again |= settled == apply::Settled::Later;
         Ok(())
     }
@@ -253,19 +272,20 @@ where
     /// Ends all workers without forgetting what they are: this needs neither a valid spec nor anything that answers.
     pub async fn suspend(&self) -> Result<(), Error> {
         let (label, naru) = live::MANAGED_BY;
-        let patch = json!({
-            "metadata": { "labels": { label: naru }, "annotations": { drift::APPLIED: SUSPENDED } },
-            "spec": { "replicas": 0 },
-        });
         let mut deployments = self.deployments();
         deployments.extend(self.hidden().await?);
         for deployment in deployments {
-            let is = |value: Option<&String>, wanted| value.is_some_and(|value| value == wanted);
-            if replicas(&deployment) == 0
-                && is(deployment.annotations().get(drift::APPLIED), SUSPENDED)
-                && is(deployment.labels().get(label), naru)
-            {
+            let labelled = deployment.labels().get(label).is_some_and(|value| value == naru);
+            if replicas(&deployment) == 0 && is_suspended(&deployment) && labelled {
                 continue;
+            }
+            let mut patch = json!({
+                "metadata": { "labels": { label: naru }, "annotations": { drift::APPLIED: SUSPENDED } },
+                "spec": { "replicas": 0 },
+            });
+            if !self.crew.autoscaled && !is_suspended(&deployment) {
+                patch["metadata"]["annotations"][BEFORE_SUSPENSION] =
+                    replicas(&deployment).to_string().into();
             }
             let name = deployment.name_any();
             let api = Api::<Deployment>::namespaced(self.context.client.clone(), &self.namespace());
@@ -475,4 +495,12 @@ where
     fn namespace(&self) -> String {
         self.object.namespace().unwrap_or_default()
     }
+}
+
+/// Whether a suspension has ended its workers, and nobody has brought them back since.
+fn is_suspended(deployment: &Deployment) -> bool {
+    deployment
+        .annotations()
+        .get(drift::APPLIED)
+        .is_some_and(|applied| applied == SUSPENDED)
 }

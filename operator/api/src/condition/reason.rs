@@ -120,6 +120,10 @@ reasons! {
     LAG_READ = "LagRead";
     /// The number of replicas could not be read or written.
     SCALE_FAILED = "ScaleFailed";
+    /// `spec.scaling.mode` is `Recommend`: naru says how many workers there should be, and others set it.
+    RECOMMEND_ONLY = "RecommendOnly";
+    /// `spec.scaling.mode` is `Disabled`: others set how many workers there are.
+    DISABLED = "Disabled";
 
     // Deletion.
     /// The connector could not be unregistered yet.

@@ -24,7 +24,7 @@ use super::{
     scale::{Refusal, send, within},
 };
 use crate::{
-    autoscale::{Lag, observe::Unknown},
+    autoscale::{Lag, Mode, observe::Unknown},
     controller::Context,
     metrics::Object,
 };
@@ -123,6 +123,19 @@ fn observed(target: &Target, look: &Look) -> [Observed; 2] {
         ),
         _ if target.suspended => Observed::fails(SCALING_ACTIVE, reason::SUSPENDED, "spec.suspend is set"),
         (Some(refusal), _) => Observed::fails(SCALING_ACTIVE, reason::SCALE_FAILED, refusal.to_string()),
+        _ if policy.mode == Mode::Disabled => Observed::fails(
+            SCALING_ACTIVE,
+            reason::DISABLED,
+            "spec.scaling.mode is Disabled, and others set how many workers there are",
+        ),
+        (None, Some(Ok(_))) if policy.mode == Mode::Recommend => Observed::fails(
+            SCALING_ACTIVE,
+            reason::RECOMMEND_ONLY,
+            format!(
+                "spec.scaling.mode is Recommend: between {} and {} replicas are recommended, and others set them",
+                policy.min_replicas, policy.max_replicas
+            ),
+        ),
         (None, Some(Ok(_))) => Observed::holds(
             SCALING_ACTIVE,
             reason::FOLLOWING_LAG,
@@ -147,6 +160,8 @@ fn transitions(before: &[Condition], after: &[Condition]) -> Vec<Event> {
         reason::INVALID_SPEC,
         reason::LAG_UNKNOWN,
         reason::FOLLOWING_LAG,
+        reason::RECOMMEND_ONLY,
+        reason::DISABLED,
     ];
     let event = |now: &Condition| {
         let then = before
@@ -206,7 +221,8 @@ mod tests {
         let suspended = pair(("False", "Suspended"), ("Unknown", "NotChecked"));
         let none = Vec::new();
         type Case<'a> = (&'a str, &'a [Condition], &'a [Condition], &'a [&'a str]);
-        let cases: [Case<'_>; 9] = [
+        let disabled = pair(("False", "Disabled"), ("True", "LagRead"));
+        let cases: [Case<'_>; 10] = [
             ("a resource begins", &none, &well, &[]),
             (
                 "a resource begins in an outage",
@@ -221,6 +237,7 @@ mod tests {
             ("a refusal", &well, &refused, &["ScaleFailed"]),
             ("a suspension", &well, &suspended, &[]),
             ("its end", &suspended, &well, &[]),
+            ("others are to scale", &well, &disabled, &[]),
         ];
         for (case, before, after, expected) in cases {
             let events = transitions(before, after);

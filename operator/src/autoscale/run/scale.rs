@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 use super::Target;
 use crate::{
-    autoscale::{History, Look, decide},
+    autoscale::{History, Look, Mode, decide},
     controller::Context,
     metrics::Object,
     worker,
@@ -57,8 +57,12 @@ pub(super) async fn scale(
     let reason = decision.to_string();
     match decision.scale_to() {
         None => {
-            metrics.decided(object, replicas, replicas);
-            tracing::debug!(kind, %namespace, %name, replicas, reason, "holding");
+            let desired = match target.policy.mode {
+                Mode::Disabled => None,
+                Mode::Auto | Mode::Recommend => Some(decision.target().unwrap_or(replicas)),
+            };
+            metrics.held(object, replicas, desired);
+            tracing::debug!(kind, %namespace, %name, replicas, desired, reason, "holding");
             Ok(None)
         }
         Some(to) => {
@@ -76,7 +80,7 @@ pub(super) async fn scale(
             let patched = within(deployments.patch_scale(deployment, &parameters, &patch)).await;
             patched.map_err(|problem| problem.doing(format!("scale Deployment {deployment:?}")))?;
             history.changed(look.at, replicas, to);
-            metrics.decided(object, replicas, to);
+            metrics.scaled(object, replicas, to);
             tracing::info!(kind, %namespace, %name, from = replicas, to, reason, "scaled");
             publish(context, target, replicas, to, reason).await;
             Ok(Some(to))

@@ -1,5 +1,7 @@
 //! What the autoscaler asks of the API server.
 
+mod modes;
+
 use std::{sync::Arc, time::Duration};
 
 use clap::Parser;

@@ -41,6 +41,8 @@ pub(super) struct Watched {
     place: Place,
     seer: Result<Seer, Unknown>,
     pub(super) history: History,
+    /// The replicas are nobody's of naru's.
+    pub(super) released: bool,
     /// What the Deployment was told and when, until the watch has it: whoever looks meanwhile must not tell it again.
     told: Option<Told>,
     /// Why the last look failed, if it did. It is told once, and not at every look.
@@ -120,6 +122,7 @@ impl Watches {
             place: Place::of(target),
             seer: self.seer(target),
             history: History::default(),
+            released: false,
             told: None,
             problem: None,
         });

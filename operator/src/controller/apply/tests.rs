@@ -50,11 +50,15 @@ async fn the_first_replicas_stay_until_somebody_sets_others() {
 
     let work = tokio::spawn(async move {
         let deployments = &context.live.deployments;
-        let first = settle(&context, &owner, &wanted, Some(0)).await;
-        let conflict = settle(&context, &owner, &changed, Some(0)).await;
+        let begins = Begins {
+            at_first: Some(0),
+            again: None,
+        };
+        let first = settle(&context, &owner, &wanted, begins).await;
+        let conflict = settle(&context, &owner, &changed, begins).await;
         let scaled: Deployment = serde_json::from_value(live).unwrap();
         deployments.put(deployments.begin(), &scaled);
-        let later = settle(&context, &owner, &changed, Some(0)).await;
+        let later = settle(&context, &owner, &changed, begins).await;
         assert!(conflict.unwrap_err().is_conflict());
         [first, later].map(Result::unwrap)
     });

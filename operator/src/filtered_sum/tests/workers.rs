@@ -68,3 +68,29 @@ async fn a_finalizer_that_cannot_be_written_is_told() {
     assert_eq!(conditions[0]["reason"], "KubernetesError");
     assert_eq!(conditions[1]["reason"], "NotChecked");
 }
+
+#[tokio::test]
+async fn workers_that_others_scale_come_back_after_a_suspension_as_many_as_they_were() {
+    for (mode, after) in [("Auto", 0), ("Recommend", 3), ("Disabled", 3)] {
+        let world = World::running().await;
+        world.declare("/spec/scaling", json!({ "mode": mode, "minReplicas": 2 }));
+        world.pass().await;
+        world.workers_are(3, 3, "NewReplicaSetAvailable");
+        world.declare("/spec/suspend", true.into());
+        world.pass().await;
+        let replicas = || world.api.object::<Deployment>(WORKERS).spec.unwrap().replicas;
+        assert_eq!(replicas(), Some(0), "{mode}");
+        // Whoever scales them meanwhile is not remembered.
+        world.workers_are(7, 7, "NewReplicaSetAvailable");
+        world.pass().await;
+        assert_eq!(replicas(), Some(0), "{mode}");
+        world.declare("/spec/suspend", false.into());
+        world.pass().await;
+        // The autoscaler would set others a moment later.
+        assert_eq!(replicas(), Some(after), "{mode}");
+        world.workers_are(5, 5, "NewReplicaSetAvailable");
+        world.declare("/spec/commitInterval", "200ms".into());
+        world.pass().await;
+        assert_eq!(replicas(), Some(5), "{mode}");
+    }
+}
