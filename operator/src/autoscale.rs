@@ -4,7 +4,7 @@ pub mod observe;
 pub mod run;
 
 pub use naru_autoscale::{
-    Basis, Decision, History, Look, Mode, Obstacle, Partition, Policy, Verdict, decide,
+    Basis, Decision, Figures, History, Look, Mode, Obstacle, Partition, Policy, Verdict, Why, decide,
 };
 
 /// What a consumer group has before it.

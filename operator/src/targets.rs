@@ -15,7 +15,10 @@ use naru_api::{
 };
 
 use crate::{
-    autoscale::{Basis, Mode, Policy, run::Target},
+    autoscale::{
+        Basis, Mode, Policy,
+        run::{Said, Target},
+    },
     controller::{Guarded, status::Conditions},
     filtered_sum,
     metrics::Object,
@@ -100,7 +103,7 @@ impl Targets {
             reference: job.object_ref(&()),
             resource: ApiResource::erase::<ScrapeJob>(&()),
             generation: job.metadata.generation,
-            conditions: conditions(job),
+            said: said(job),
             suspended: job.spec.suspend,
             refused: false,
             deployment: names.fetcher(),
@@ -128,7 +131,7 @@ impl Targets {
             reference: sum.object_ref(&()),
             resource: ApiResource::erase::<FilteredSum>(&()),
             generation: sum.metadata.generation,
-            conditions: conditions(sum),
+            said: said(sum),
             suspended: sum.spec.suspend,
             refused: false,
             deployment: names.sum(),
@@ -227,7 +230,7 @@ fn judged(
     };
     let declared = Arc::new(Target {
         generation: target.generation,
-        conditions: target.conditions,
+        said: target.said,
         // Workers end whatever the rest of the spec says, and do not come back before it is accepted.
         suspended: target.suspended || declared.suspended,
         ..declared
@@ -235,11 +238,15 @@ fn judged(
     (Some(Arc::clone(&declared)), Some(declared))
 }
 
-/// Those of the autoscaler.
-fn conditions<K: HasStatus<Status: Conditions>>(object: &K) -> Vec<Condition> {
-    let conditions = object.status().map(Conditions::conditions).unwrap_or_default();
-    let is_ours = |condition: &&Condition| OF_AUTOSCALER.contains(&condition.condition_type.as_str());
-    conditions.iter().filter(is_ours).cloned().collect()
+/// What the autoscaler has said of a resource.
+fn said<K: HasStatus<Status: Conditions>>(object: &K) -> Said {
+    let mut status = object.status().cloned().unwrap_or_default();
+    let is_ours = |condition: &Condition| OF_AUTOSCALER.contains(&condition.condition_type.as_str());
+    status.conditions_mut().retain(is_ours);
+    Said {
+        scaling: status.scaling_mut().and_then(Option::take),
+        conditions: std::mem::take(status.conditions_mut()),
+    }
 }
 
 /// What the reconciler has said of a spec.

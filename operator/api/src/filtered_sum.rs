@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Condition, DeletionPolicy, Duration, KafkaEndpoint, RegistryEndpoint, Rollout, Scaling,
+    Condition, DeletionPolicy, Duration, KafkaEndpoint, RegistryEndpoint, Rollout, Scaling, ScalingStatus,
     duration::literal,
     rules::{FIELD, TOPIC, between, short_name, writable_topic},
 };
@@ -215,7 +215,7 @@ pub struct FilteredSumOutput {
 }
 
 /// What the operator found.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FilteredSumStatus {
     /// The generation of the spec that this status speaks of.
@@ -230,6 +230,9 @@ pub struct FilteredSumStatus {
     /// Most workers that there can be: the smaller of `scaling.maxReplicas` and the partitions of the input topic.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_replicas: Option<i32>,
+    /// What the autoscaler found and did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scaling: Option<ScalingStatus>,
     /// Topics that naru created for this resource, and that `deletionPolicy: Delete` deletes with it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "set"))]

@@ -1,9 +1,12 @@
 //! How many workers there may be.
 
+mod status;
+
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::status::{ScalingDecision, ScalingReason, ScalingStatus};
 use crate::{Duration, rules::between};
 
 /// Workers are scaled with their load between two bounds, never above the partition count.

@@ -8,7 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Condition, DeletionPolicy, Duration, KafkaEndpoint, RegistryEndpoint, Rollout, Scaling,
+    Condition, DeletionPolicy, Duration, KafkaEndpoint, RegistryEndpoint, Rollout, Scaling, ScalingStatus,
     duration::literal,
     rules::{FIELD, TOPIC, between, fixed, short_name, writable_topic},
 };
@@ -380,7 +380,7 @@ impl RecordOutput {
 }
 
 /// What the operator found.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ScrapeJobStatus {
     /// The generation of the spec that this status speaks of.
@@ -395,6 +395,9 @@ pub struct ScrapeJobStatus {
     /// Most fetchers that there can be: the smaller of `scaling.maxReplicas` and the partitions of the frontier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_replicas: Option<i32>,
+    /// What the autoscaler found and did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scaling: Option<ScalingStatus>,
     /// Topics that naru created for this resource, and that `deletionPolicy: Delete` deletes with it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "set"))]

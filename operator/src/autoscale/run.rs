@@ -3,6 +3,7 @@
 mod conditions;
 mod release;
 mod scale;
+mod status;
 #[cfg(test)]
 mod tests;
 mod watched;
@@ -12,14 +13,15 @@ use std::{sync::Arc, time::Instant};
 use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{Api, core::DynamicObject, discovery::ApiResource};
-use naru_api::Condition;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
+pub use self::status::Said;
 use self::{
     conditions::{Look, Written},
     scale::Refusal,
+    status::News,
     watched::{Watched, Watches},
 };
 use super::{Mode, Obstacle, Policy};
@@ -39,7 +41,7 @@ pub struct Target {
     pub resource: ApiResource,
     pub generation: Option<i64>,
     /// What it says of its scaling.
-    pub conditions: Vec<Condition>,
+    pub said: Said,
     /// Nothing is to run: neither looked at nor scaled.
     pub suspended: bool,
     /// The spec is refused, and it is not known what it was before: neither looked at nor scaled.
@@ -149,9 +151,10 @@ async fn look(context: &Context, target: &Target, mut watched: Watched, written:
         partitions: known.map(|lag| lag.offsets.clone()),
     };
     let scaled = scale::scale(context, target, &mut watched.history, &seen_group).await;
-    if let Ok(Some(to)) = scaled {
+    if let Ok(Some(to)) = scaled.done {
         watched.told(seen, to, Instant::now());
     }
+    watched.conclude(target, &scaled, seen_group.replicas, now);
     let released = match target.policy.mode {
         Mode::Auto => Ok(false),
         _ if watched.released && !workers.has_first_replicas() => Ok(true),
@@ -160,19 +163,26 @@ async fn look(context: &Context, target: &Target, mut watched: Watched, written:
     watched.released = matches!(released, Ok(true));
     let look = Look {
         lag: Some(lag),
-        refusal: scaled.err().or(released.err()),
+        refusal: scaled.done.err().or(released.err()),
+        news: News {
+            desired: watched.desired,
+            figures: scaled.decision.figures,
+            decisions: watched.untold.clone(),
+        },
     };
-    let problem = conclude(context, target, &look, written).await;
-    watched.tell(target, problem);
+    let said = conditions::write(context, target, &look, written).await;
+    if said.is_ok() {
+        watched.untold.clear();
+    }
+    watched.tell(target, problem(&look, said.err()));
     watched
 }
 
-/// Says in conditions what was seen. Returns what went wrong in all, if anything did.
-async fn conclude(context: &Context, target: &Target, look: &Look, written: &Written) -> Option<String> {
-    let said = conditions::write(context, target, look, written).await;
+/// What went wrong in all, if anything did.
+fn problem(look: &Look, unsaid: Option<Refusal>) -> Option<String> {
     let unknown = look.lag.as_ref().and_then(|lag| lag.as_ref().err());
     unknown
         .map(|unknown| unknown.detail.clone())
         .or_else(|| look.refusal.as_ref().map(Refusal::to_string))
-        .or_else(|| said.err().map(|refusal| refusal.to_string()))
+        .or_else(|| unsaid.map(|refusal| refusal.to_string()))
 }

@@ -13,7 +13,10 @@ use kube::{
     api::{Patch, PatchParams},
     core::{NamespaceResourceScope, object::HasStatus},
 };
-use naru_api::condition::{Condition, OF_RECONCILERS};
+use naru_api::{
+    ScalingStatus,
+    condition::{Condition, OF_RECONCILERS},
+};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 
@@ -30,10 +33,12 @@ pub trait Conditions: Clone + Debug + Default + DeserializeOwned + PartialEq + S
     fn conditions(&self) -> &[Condition];
     fn conditions_mut(&mut self) -> &mut Vec<Condition>;
     fn observe(&mut self, generation: Option<i64>);
+    /// What the autoscaler says beside its conditions, where the kind is scaled.
+    fn scaling_mut(&mut self) -> Option<&mut Option<ScalingStatus>>;
 }
 
 macro_rules! statuses {
-    ($($status:ty),*) => {$(
+    ($($status:ty: |$this:ident| $scaling:expr),*) => {$(
         impl Conditions for $status {
             fn conditions(&self) -> &[Condition] {
                 &self.conditions
@@ -46,13 +51,18 @@ macro_rules! statuses {
             fn observe(&mut self, generation: Option<i64>) {
                 self.observed_generation = generation;
             }
+
+            fn scaling_mut(&mut self) -> Option<&mut Option<ScalingStatus>> {
+                let $this = self;
+                $scaling
+            }
         }
     )*};
 }
 statuses!(
-    naru_api::ScrapeJobStatus,
-    naru_api::FilteredSumStatus,
-    naru_api::SinkConnectorStatus
+    naru_api::ScrapeJobStatus: |this| Some(&mut this.scaling),
+    naru_api::FilteredSumStatus: |this| Some(&mut this.scaling),
+    naru_api::SinkConnectorStatus: |this| None
 );
 
 /// Writes the status and the events that follow from how a pass ended. `fill` sets what only this kind has.
@@ -106,10 +116,13 @@ where
     hasher.finish()
 }
 
-/// Without the conditions of the autoscaler, which are not ours to compare or to write.
+/// Without what the autoscaler says, which is not ours to compare or to write.
 fn ours<S: Conditions>(mut status: S) -> S {
     let ours = |condition: &Condition| OF_RECONCILERS.contains(&condition.condition_type.as_str());
     status.conditions_mut().retain(ours);
+    if let Some(scaling) = status.scaling_mut() {
+        *scaling = None;
+    }
     status
 }
 

@@ -235,6 +235,7 @@ async fn the_pass_that_only_writes_the_status_settles_a_resource_and_the_autosca
         let theirs = json!({ "type": "ScalingActive", "status": "True", "reason": "FollowingLag", "message": "m",
             "lastTransitionTime": "2026-01-01T00:00:00Z" });
         sum["status"]["conditions"].as_array_mut().unwrap().push(theirs);
+        sum["status"]["scaling"] = json!({ "desiredReplicas": 3 });
     });
     assert!(is_settled());
 }
@@ -447,6 +448,7 @@ async fn conditions_of_the_autoscaler_are_neither_compared_nor_written() {
         .collect();
     // What was sent; the real API server keeps the others, which another field manager owns.
     assert_eq!(types, naru_api::condition::OF_RECONCILERS);
+    assert_eq!(world.status().scaling, None);
 }
 
 #[tokio::test]

@@ -44,6 +44,8 @@ struct Decided {
     decision: &'static str,
 }
 
+type Rate = Gauge<f64, AtomicU64>;
+
 /// Lag, replicas and decisions by resource.
 #[derive(Clone, Debug)]
 pub struct Scaling {
@@ -51,6 +53,8 @@ pub struct Scaling {
     lag_available: Family<Object, Gauge>,
     replicas: Family<Object, Gauge>,
     desired: Family<Object, Gauge>,
+    arrival: Family<Object, Rate>,
+    capacity: Family<Object, Rate>,
     decisions: Family<Decided, Counter>,
     last_look: Gauge<f64, AtomicU64>,
     /// The last sign of life, and how long the next one may take.
@@ -64,6 +68,8 @@ impl Scaling {
             lag_available: Family::default(),
             replicas: Family::default(),
             desired: Family::default(),
+            arrival: Family::default(),
+            capacity: Family::default(),
             decisions: Family::default(),
             last_look: Gauge::default(),
             moved: Arc::default(),
@@ -88,6 +94,20 @@ impl Scaling {
                 "replicas_desired",
                 "Replicas that the autoscaler last decided on",
                 &scaling.desired,
+            ),
+        ] {
+            registry.register(name, help, family.clone());
+        }
+        for (name, help, family) in [
+            (
+                "arrival_records_per_second",
+                "Records that arrive per second; missing while that is not known",
+                &scaling.arrival,
+            ),
+            (
+                "replica_capacity_records_per_second",
+                "Records that one replica was measured to do per second; missing while that is not known",
+                &scaling.capacity,
             ),
         ] {
             registry.register(name, help, family.clone());
@@ -126,6 +146,16 @@ impl Scaling {
         }
     }
 
+    /// How fast records arrive and a replica works; none if that is not known.
+    pub fn rates(&self, object: &Object, arrival: Option<f64>, capacity: Option<f64>) {
+        for (family, rate) in [(&self.arrival, arrival), (&self.capacity, capacity)] {
+            match rate {
+                Some(rate) => _ = family.get_or_create(object).set(rate),
+                None => _ = family.remove(object),
+            }
+        }
+    }
+
     /// `replicas` are left as they are, though there may be others desired. None: nothing is said of that.
     pub fn held(&self, object: &Object, replicas: i32, desired: Option<i32>) {
         self.count(object, replicas, desired, Scaled::Held);
@@ -155,6 +185,7 @@ impl Scaling {
         for family in [&self.lag, &self.lag_available, &self.replicas, &self.desired] {
             family.remove(object);
         }
+        self.rates(object, None, None);
         for what in Scaled::ALL {
             self.decisions.remove(&decided(object, what));
         }
@@ -201,11 +232,14 @@ mod tests {
         };
         let labels = "kind=\"FilteredSum\",namespace=\"shop\",name=\"total\"";
         scaling.lag(&object, Some(25_000));
+        scaling.rates(&object, Some(12.5), Some(1000.0));
         scaling.scaled(&object, 1, 3);
         scaling.held(&object, 3, Some(3));
         for line in [
             format!("lag_records{{{labels}}} 25000\n"),
             format!("lag_available{{{labels}}} 1\n"),
+            format!("arrival_records_per_second{{{labels}}} 12.5\n"),
+            format!("replica_capacity_records_per_second{{{labels}}} 1000.0\n"),
             format!("replicas{{{labels}}} 3\n"),
             format!("replicas_desired{{{labels}}} 3\n"),
             format!("scaling_decisions_total{{{labels},decision=\"out\"}} 1\n"),
@@ -213,6 +247,8 @@ mod tests {
         ] {
             assert!(text().contains(&line), "{line}{}", text());
         }
+        scaling.rates(&object, Some(12.5), None);
+        assert!(!text().contains("capacity"), "{}", text());
         scaling.held(&object, 3, None);
         assert!(!text().contains("replicas_desired{"), "{}", text());
         scaling.lag(&object, None);

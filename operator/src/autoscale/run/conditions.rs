@@ -1,6 +1,6 @@
-//! What the autoscaler says of a resource: the conditions ScalingActive and LagAvailable, and events when they change.
+//! Writes what the autoscaler says of a resource: its conditions, with events when they change, and `status.scaling`.
 //!
-//! They are applied under a field manager of their own, beside the conditions that the reconciler writes.
+//! They are applied under a field manager of their own, beside what the reconciler writes.
 
 use std::{
     collections::BTreeMap,
@@ -22,6 +22,7 @@ use serde_json::json;
 use super::{
     Target,
     scale::{Refusal, send, within},
+    status::{News, Said},
 };
 use crate::{
     autoscale::{Lag, Mode, observe::Unknown},
@@ -40,11 +41,12 @@ pub(super) struct Look {
     pub(super) lag: Option<Result<Lag, Unknown>>,
     /// The replicas could not be written.
     pub(super) refusal: Option<Refusal>,
+    pub(super) news: News,
 }
 
-/// Conditions that were written a moment ago, until the watch tells of them.
+/// What was written a moment ago, until the watch tells of it.
 #[derive(Default)]
-pub(super) struct Written(Mutex<BTreeMap<Object, (Instant, Vec<Condition>)>>);
+pub(super) struct Written(Mutex<BTreeMap<Object, (Instant, Said)>>);
 
 impl Written {
     pub(super) fn forget_old(&self, now: Instant) {
@@ -52,13 +54,13 @@ impl Written {
             .retain(|_, (at, _)| now.saturating_duration_since(*at) < WATCH_DELAY);
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Object, (Instant, Vec<Condition>)>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Object, (Instant, Said)>> {
         // A panic elsewhere cannot leave a half-made entry behind.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Writes the conditions that follow from a look, if they say anything new.
+/// Writes what follows from a look, if it says anything new.
 pub(super) async fn write(
     context: &Context,
     target: &Target,
@@ -68,9 +70,16 @@ pub(super) async fn write(
     let before = written
         .lock()
         .get(&target.object)
-        .map_or_else(|| target.conditions.clone(), |(_, sent)| sent.clone());
+        .map_or_else(|| target.said.clone(), |(_, sent)| sent.clone());
     let observed = observed(target, look);
-    let after = condition::merge(&before, &observed, target.generation, Timestamp::now());
+    let conditions = condition::merge(&before.conditions, &observed, target.generation, Timestamp::now());
+    let was = before.scaling.as_ref();
+    let scaling = if conditions != before.conditions || look.news.matters(was) {
+        look.news.after(was)
+    } else {
+        before.scaling.clone()
+    };
+    let after = Said { conditions, scaling };
     if before == after {
         return Ok(());
     }
@@ -78,14 +87,14 @@ pub(super) async fn write(
         "apiVersion": target.resource.api_version,
         "kind": target.resource.kind,
         "metadata": { "name": target.object.name },
-        "status": { "conditions": after },
+        "status": { "conditions": after.conditions, "scaling": after.scaling },
     });
     let (parameters, patch) = (PatchParams::apply(FIELD_MANAGER).force(), Patch::Apply(&body));
     let api = target.api(context);
     within(api.patch_status(&target.object.name, &parameters, &patch))
         .await
-        .map_err(|problem| problem.doing(format!("write conditions of {}", target.object)))?;
-    for event in transitions(&before, &after) {
+        .map_err(|problem| problem.doing(format!("write the status of {}", target.object)))?;
+    for event in transitions(&before.conditions, &after.conditions) {
         send(context, target, &event).await;
     }
     written

@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 use super::Target;
 use crate::{
-    autoscale::{History, Look, Mode, decide},
+    autoscale::{Decision, History, Look, Mode, decide},
     controller::Context,
     metrics::Object,
     worker,
@@ -35,14 +35,35 @@ pub(super) fn workers(context: &Context, target: &Target) -> Option<worker::Scal
     deployments.part(&target.object.namespace, &target.deployment)
 }
 
-/// Decides, and changes the replicas if so decided. Returns how many there are to be then.
-pub(super) async fn scale(
+/// What was decided, and what came of it.
+#[derive(Debug)]
+pub(super) struct Scaled {
+    pub(super) decision: Decision,
+    /// How many replicas there are to be now, if they were changed.
+    pub(super) done: Result<Option<i32>, Refusal>,
+}
+
+/// Decides, and changes the replicas if so decided.
+pub(super) async fn scale(context: &Context, target: &Target, history: &mut History, look: &Look) -> Scaled {
+    history.remember(&target.policy, look);
+    let decision = decide(&target.policy, history, look, Timestamp::now());
+    let figures = decision.figures.as_ref();
+    context.metrics.scaling.rates(
+        &target.object,
+        figures.map(|figures| figures.arrival),
+        figures.and_then(|figures| figures.capacity),
+    );
+    let done = carry_out(context, target, history, look, &decision).await;
+    Scaled { decision, done }
+}
+
+async fn carry_out(
     context: &Context,
     target: &Target,
     history: &mut History,
     look: &Look,
+    decision: &Decision,
 ) -> Result<Option<i32>, Refusal> {
-    history.remember(&target.policy, look);
     let replicas = look.replicas;
     let Target {
         object, deployment, ..
@@ -53,7 +74,6 @@ pub(super) async fn scale(
         name,
     } = object;
     let metrics = &context.metrics.scaling;
-    let decision = decide(&target.policy, history, look, Timestamp::now());
     let reason = decision.to_string();
     match decision.scale_to() {
         None => {

@@ -1,6 +1,7 @@
 //! What the autoscaler asks of the API server.
 
 mod modes;
+mod status_of;
 
 use std::{sync::Arc, time::Duration};
 
@@ -41,7 +42,7 @@ fn target() -> Target {
         },
         resource: ApiResource::erase::<naru_api::FilteredSum>(&()),
         generation: Some(2),
-        conditions: Vec::new(),
+        said: Said::default(),
         suspended: false,
         refused: false,
         deployment: "total-sum".to_owned(),
@@ -111,7 +112,9 @@ async fn a_decision_becomes_a_patch_of_the_scale_and_an_event() {
     let work = tokio::spawn(async move {
         let replicas = scale::workers(&context, &target()).unwrap().replicas();
         let look = seen(replicas, Some(25_000));
-        scale::scale(&context, &target(), &mut History::default(), &look).await
+        scale::scale(&context, &target(), &mut History::default(), &look)
+            .await
+            .done
     });
     let path = "/apis/apps/v1/namespaces/shop/deployments/total-sum/scale";
     let (line, body) = answer(&mut server, StatusCode::OK, scale_of(3)).await;
@@ -143,9 +146,8 @@ async fn a_decision_becomes_a_patch_of_the_scale_and_an_event() {
 #[tokio::test]
 async fn without_lag_nothing_is_patched() {
     let (context, mut server) = context();
-    scale::scale(&context, &target(), &mut History::default(), &seen(3, None))
-        .await
-        .unwrap();
+    let scaled = scale::scale(&context, &target(), &mut History::default(), &seen(3, None)).await;
+    assert_eq!(scaled.done, Ok(None));
     drop(context);
     assert!(server.next_request().await.is_none());
 }
@@ -236,6 +238,7 @@ async fn a_refusal_names_the_deployment() {
             &seen(1, Some(25_000)),
         )
         .await
+        .done
     });
     let forbidden = json!({
         "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 403, "reason": "Forbidden",
@@ -317,7 +320,7 @@ async fn conditions_are_applied_under_a_manager_of_their_own_and_only_when_they_
     let (context, mut server) = context();
     let look = Look {
         lag: Some(Ok(Lag::of(vec![Partition::new(0, 7)]))),
-        refusal: None,
+        ..Look::default()
     };
     let work = tokio::spawn(async move {
         let written = Written::default();

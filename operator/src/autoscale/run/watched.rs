@@ -6,18 +6,22 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiff::Timestamp;
+use naru_api::{ScalingDecision, ScalingStatus};
 use tokio::task::spawn_blocking;
 
-use super::Target;
+use super::{Target, scale::Scaled, status::told};
 use crate::{
     autoscale::{
-        History, Lag, Policy,
+        Basis, History, Lag, Mode, Policy,
         observe::{Error, Observer, Reader, Unknown},
     },
     endpoint::{Answers, Endpoint, NoAnswer, Unanswered},
     metrics::{External, Object},
 };
 
+/// How long a recommendation stands before there is another one. Nobody follows it sooner.
+const RECOMMENDED_FOR: Duration = Duration::from_secs(30);
 /// The watch tells of what was written far sooner.
 const WATCH_DELAY: Duration = Duration::from_secs(30);
 
@@ -41,6 +45,11 @@ pub(super) struct Watched {
     place: Place,
     seer: Result<Seer, Unknown>,
     pub(super) history: History,
+    /// Replicas that there should be, as it was said last, and since when. None: nobody says.
+    pub(super) desired: Option<i32>,
+    desired_since: Option<Instant>,
+    /// Decisions that are not in the status yet, the oldest first.
+    pub(super) untold: Vec<ScalingDecision>,
     /// The replicas are nobody's of naru's.
     pub(super) released: bool,
     /// What the Deployment was told and when, until the watch has it: whoever looks meanwhile must not tell it again.
@@ -121,7 +130,14 @@ impl Watches {
         let mut watched = self.watched.remove(&target.object).unwrap_or_else(|| Watched {
             place: Place::of(target),
             seer: self.seer(target),
-            history: History::default(),
+            history: remembered(target),
+            desired: target
+                .said
+                .scaling
+                .as_ref()
+                .and_then(|said| said.desired_replicas),
+            desired_since: None,
+            untold: Vec::new(),
             released: false,
             told: None,
             problem: None,
@@ -167,7 +183,42 @@ async fn close<T: Send + 'static>(clients: T) {
     }
 }
 
+/// What an operator before this one has found out of it.
+fn remembered(target: &Target) -> History {
+    let said = target.said.scaling.as_ref();
+    let capacity = said.and_then(|said| said.capacity_per_replica);
+    History::with_capacity(capacity.filter(|_| target.policy.basis == Basis::Rates))
+}
+
 impl Watched {
+    /// Takes in what was decided at so many replicas.
+    pub(super) fn conclude(&mut self, target: &Target, scaled: &Scaled, replicas: i32, now: Instant) {
+        let Scaled { decision, done } = scaled;
+        let (desired, news) = match (target.policy.mode, done) {
+            (Mode::Disabled, _) => (None, None),
+            (Mode::Auto, Ok(Some(to))) => (Some(*to), Some(*to)),
+            (Mode::Auto, _) => (Some(replicas), None),
+            // What cannot be seen changes nothing.
+            (Mode::Recommend, _) if decision.figures.is_none() => (self.desired, None),
+            (Mode::Recommend, _) => {
+                let desired = Some(decision.target().unwrap_or(replicas));
+                let recent = |since| now.saturating_duration_since(since) < RECOMMENDED_FOR;
+                if desired == self.desired || self.desired_since.is_some_and(recent) {
+                    return;
+                }
+                (desired, decision.target())
+            }
+        };
+        if desired != self.desired {
+            self.desired_since = Some(now);
+        }
+        self.desired = desired;
+        self.untold
+            .extend(news.and_then(|to| told(replicas, to, decision, Timestamp::now())));
+        let old = self.untold.len().saturating_sub(ScalingStatus::MOST_DECISIONS);
+        self.untold.drain(..old);
+    }
+
     /// How many replicas the Deployment asks for, where the watch says that it is `seen`.
     pub(super) fn replicas(&mut self, seen: i32, now: Instant) -> i32 {
         self.told = self.told.filter(|told| {

@@ -16,7 +16,7 @@ async fn what_is_only_recommended_is_a_metric_and_no_patch() {
         let target = others_scale(mode);
         let look = seen(1, Some(25_000));
         let scaled = scale::scale(&context, &target, &mut History::default(), &look).await;
-        assert_eq!(scaled, Ok(None));
+        assert_eq!(scaled.done, Ok(None));
         let text = context.metrics.text();
         let line = |desired| {
             format!("replicas_desired{{kind=\"FilteredSum\",namespace=\"shop\",name=\"total\"}} {desired}\n")
