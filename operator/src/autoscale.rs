@@ -2,6 +2,7 @@
 
 pub mod observe;
 pub mod run;
+pub mod times;
 
 pub use naru_autoscale::{
     Basis, Decision, Figures, History, Look, Mode, Obstacle, Partition, Policy, Verdict, Why, decide,

@@ -49,7 +49,7 @@ async fn converge(
     let valid = validate(&context.settings, sum);
     if sum.spec.suspend {
         // Kafka, which knows of a further bound, is not asked.
-        pass.limit(sum.spec.scaling.max_replicas);
+        pass.limit(sum.spec.scaling.most_replicas());
         pass.suspend().await?;
         return valid.map(drop);
     }
@@ -85,7 +85,7 @@ async fn depend(
             ));
         }
     }
-    pass.limit(sum.spec.scaling.max_replicas.min(referred.input_partitions));
+    pass.limit(sum.spec.scaling.most_replicas().min(referred.input_partitions));
     Ok(())
 }
 

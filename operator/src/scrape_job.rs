@@ -11,7 +11,7 @@ use std::{ops::ControlFlow, sync::Arc};
 use kube::{ResourceExt, core::object::HasStatus, runtime::controller::Action};
 use naru_api::{ScalingMode, ScrapeJob};
 
-pub use self::validate::{ValidScrapeJob, most_fetchers, validate};
+pub use self::validate::{ValidScrapeJob, most_fetchers, polite_fetchers, validate};
 use crate::{
     controller::{Context, Error},
     deletion::Outside,

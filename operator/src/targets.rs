@@ -18,6 +18,7 @@ use crate::{
     autoscale::{
         Basis, Mode, Policy,
         run::{Said, Target},
+        times,
     },
     controller::{Guarded, status::Conditions},
     filtered_sum,
@@ -91,7 +92,11 @@ impl Targets {
         };
         let own = job.spec.kafka.as_ref().map(|kafka| &kafka.bootstrap_servers);
         let mut policy = self.policy(&job.spec.scaling, RANGES_PER_FETCHER);
-        policy.max_replicas = scrape_job::most_fetchers(&job.spec);
+        let polite = scrape_job::polite_fetchers(&job.spec);
+        policy.max_replicas = policy.max_replicas.min(polite);
+        for schedule in &mut policy.schedules {
+            schedule.max_replicas = schedule.max_replicas.map(|most| most.min(polite));
+        }
         // Fetchers share the rate that the site is asked at: more of them are not faster.
         policy.basis = Basis::Lag;
         Some(Target {
@@ -163,6 +168,9 @@ impl Targets {
             max_lag: length(scaling.max_lag.as_ref(), usual.max_lag),
             catch_up: length(scaling.catch_up.as_ref(), usual.catch_up),
             scale_in_after: length(scaling.scale_in_after.as_ref(), self.settings.scale_in_after),
+            // What cannot be read is no accepted spec, and scales nothing.
+            schedules: times::schedules(scaling).unwrap_or_default(),
+            freezes: times::freezes(scaling).unwrap_or_default(),
             ..usual
         }
     }
@@ -376,6 +384,28 @@ mod tests {
             .map(|target| target.unwrap().suspended)
             .collect();
         assert_eq!(suspended, [false, true, true, true, false]);
+    }
+
+    #[test]
+    fn bounds_and_freezes_hold_at_their_times() {
+        let found = listed(&[&|sum: &mut Value| {
+            sum["spec"]["scaling"]["schedules"] = json!([{ "cron": "0 8 * * *", "timeZone": "Asia/Seoul", "duration": "1h", "minReplicas": 2, "maxReplicas": 6 }]);
+            sum["spec"]["scaling"]["freezes"] = json!([{ "cron": "30 8 * * *", "duration": "1h" }]);
+        }]);
+        let policy = &found[0].as_ref().unwrap().policy;
+        // (UTC, bounds, frozen)
+        for (time, bounds, frozen) in [
+            ("22:59", (1, 3), false),
+            ("23:00", (2, 6), false),
+            ("08:30", (1, 3), true),
+        ] {
+            let now = format!("2026-03-02T{time}:00Z").parse().unwrap();
+            assert_eq!(
+                (policy.bounds(now), policy.frozen(now)),
+                (bounds, frozen),
+                "{time}"
+            );
+        }
     }
 
     #[test]

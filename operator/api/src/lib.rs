@@ -40,7 +40,9 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use kube::CustomResourceExt;
 pub use naru_rules::extract::{Field, FieldType, Source as FieldSource};
 pub use rollout::Rollout;
-pub use scaling::{Scaling, ScalingDecision, ScalingMode, ScalingReason, ScalingStatus};
+pub use scaling::{
+    Scaling, ScalingDecision, ScalingFreeze, ScalingMode, ScalingReason, ScalingSchedule, ScalingStatus,
+};
 pub use scrape_job::{
     ExponentialRetry, Extract, FixedRetry, Head, PageSource, Politeness, RecordOutput, Retry, Robots,
     ScrapeJob, ScrapeJobSpec, ScrapeJobStatus, Sitemap, Start,

@@ -1,12 +1,16 @@
 //! How many workers there may be.
 
+mod schedule;
 mod status;
 
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use self::status::{ScalingDecision, ScalingReason, ScalingStatus};
+pub use self::{
+    schedule::{ScalingFreeze, ScalingSchedule},
+    status::{ScalingDecision, ScalingReason, ScalingStatus},
+};
 use crate::{Duration, rules::between};
 
 /// Workers are scaled with their load between two bounds, never above the partition count.
@@ -48,6 +52,14 @@ pub struct Scaling {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = between("10s", "24h"))]
     pub scale_in_after: Option<Duration>,
+    /// Other bounds at certain times.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20))]
+    pub schedules: Vec<ScalingSchedule>,
+    /// Times at which naru leaves the workers as many as they are, such as before a release or during a sale.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20))]
+    pub freezes: Vec<ScalingFreeze>,
 }
 
 /// Who sets how many workers there are.
@@ -67,6 +79,12 @@ impl Scaling {
     fn default_max_replicas() -> i32 {
         3
     }
+
+    /// Most workers at any time.
+    pub fn most_replicas(&self) -> i32 {
+        let at_times = self.schedules.iter().filter_map(|schedule| schedule.max_replicas);
+        at_times.fold(self.max_replicas, i32::max)
+    }
 }
 
 impl Default for Scaling {
@@ -79,6 +97,8 @@ impl Default for Scaling {
             max_lag: None,
             catch_up: None,
             scale_in_after: None,
+            schedules: Vec::new(),
+            freezes: Vec::new(),
         }
     }
 }

@@ -62,7 +62,7 @@ macro_rules! statuses {
 statuses!(
     naru_api::ScrapeJobStatus: |this| Some(&mut this.scaling),
     naru_api::FilteredSumStatus: |this| Some(&mut this.scaling),
-    naru_api::SinkConnectorStatus: |this| None
+    naru_api::SinkConnectorStatus: |_this| None
 );
 
 /// Writes the status and the events that follow from how a pass ended. `fill` sets what only this kind has.

@@ -7,7 +7,7 @@ use naru_contract as contract;
 use naru_rules::filter;
 
 use super::computation;
-use crate::{controller::Error, names::Names, settings::Settings, worker::Parent};
+use crate::{autoscale::times, controller::Error, names::Names, settings::Settings, worker::Parent};
 
 /// A FilteredSum that can work.
 #[derive(Clone, Debug)]
@@ -57,6 +57,7 @@ pub fn validate(settings: &Settings, sum: &FilteredSum) -> Result<ValidFilteredS
     if spec.reset.is_some() && !is_fenced {
         return Err(Error::invalid(FilteredSumSpec::RESET_IS_FENCED));
     }
+    times::check(&spec.scaling)?;
     let computation = computation::of(sum)?;
     let kafka = spec.kafka.as_ref().map(|kafka| &kafka.bootstrap_servers);
     let registry = spec.registry.as_ref().map(|registry| &registry.url);

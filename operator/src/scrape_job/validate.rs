@@ -7,7 +7,7 @@ use naru_api::{Robots, Rollout, ScrapeJob, ScrapeJobSpec, Start};
 use naru_contract as contract;
 use naru_rules::{extract, url_template::UrlTemplate};
 
-use crate::{controller::Error, names::Names, settings::Settings, worker::Parent};
+use crate::{autoscale::times, controller::Error, names::Names, settings::Settings, worker::Parent};
 
 /// A ScrapeJob that can work.
 #[derive(Clone, Debug)]
@@ -36,11 +36,15 @@ impl ValidScrapeJob {
     }
 }
 
-/// The most fetchers that the spec allows. Each needs a request of its own under way, and so does the planner, so that the
-/// politeness bounds them too.
+/// The most fetchers that the spec allows at any time.
 pub fn most_fetchers(spec: &ScrapeJobSpec) -> i32 {
+    spec.scaling.most_replicas().min(polite_fetchers(spec))
+}
+
+/// The most fetchers that the politeness allows: each needs a request of its own under way, and so does the planner.
+pub fn polite_fetchers(spec: &ScrapeJobSpec) -> i32 {
     let requests = i32::try_from(spec.politeness.max_concurrent).unwrap_or(i32::MAX);
-    spec.scaling.max_replicas.min((requests - 1).max(1))
+    (requests - 1).max(1)
 }
 
 /// Compiles all rules of the spec and fills in the defaults.
@@ -55,6 +59,7 @@ pub fn validate(settings: &Settings, job: &ScrapeJob) -> Result<ValidScrapeJob, 
         .map_err(|error| Error::invalid(format!("source.urlTemplate: {}", chain(&error))))?;
     validate_pattern(&spec.source.head.sitemap.pattern)?;
     validate_fields(spec)?;
+    times::check(&spec.scaling)?;
     let schema = extract::RecordSchema::new(&spec.output.topic, &spec.extract.fields)
         .map_err(|error| Error::invalid(format!("extract.fields: {}", chain(&error))))?;
     let kafka = spec.kafka.as_ref().map(|kafka| &kafka.bootstrap_servers);

@@ -124,6 +124,8 @@ reasons! {
     RECOMMEND_ONLY = "RecommendOnly";
     /// `spec.scaling.mode` is `Disabled`: others set how many workers there are.
     DISABLED = "Disabled";
+    /// One of `spec.scaling.freezes` holds, and the workers stay as many as they are.
+    FROZEN = "Frozen";
 
     // Deletion.
     /// The connector could not be unregistered yet.

@@ -71,8 +71,9 @@ pub(super) async fn write(
         .lock()
         .get(&target.object)
         .map_or_else(|| target.said.clone(), |(_, sent)| sent.clone());
-    let observed = observed(target, look);
-    let conditions = condition::merge(&before.conditions, &observed, target.generation, Timestamp::now());
+    let now = Timestamp::now();
+    let observed = observed(target, look, now);
+    let conditions = condition::merge(&before.conditions, &observed, target.generation, now);
     let was = before.scaling.as_ref();
     let scaling = if conditions != before.conditions || look.news.matters(was) {
         look.news.after(was)
@@ -104,7 +105,7 @@ pub(super) async fn write(
 }
 
 /// The conditions of a look. Pure. Without numbers that change from look to look: those are metrics.
-fn observed(target: &Target, look: &Look) -> [Observed; 2] {
+fn observed(target: &Target, look: &Look, now: Timestamp) -> [Observed; 2] {
     let lag = match &look.lag {
         None if target.refused => Observed::unknown(
             LAG_AVAILABLE,
@@ -124,6 +125,7 @@ fn observed(target: &Target, look: &Look) -> [Observed; 2] {
         Some(Err(unknown)) => Observed::fails(LAG_AVAILABLE, unknown.reason, unknown.message.clone()),
     };
     let policy = &target.policy;
+    let (min, max) = policy.bounds(now);
     let scaling = match (&look.refusal, &look.lag) {
         _ if target.refused => Observed::fails(
             SCALING_ACTIVE,
@@ -141,17 +143,18 @@ fn observed(target: &Target, look: &Look) -> [Observed; 2] {
             SCALING_ACTIVE,
             reason::RECOMMEND_ONLY,
             format!(
-                "spec.scaling.mode is Recommend: between {} and {} replicas are recommended, and others set them",
-                policy.min_replicas, policy.max_replicas
+                "spec.scaling.mode is Recommend: between {min} and {max} replicas are recommended, and others set them"
             ),
+        ),
+        (None, Some(Ok(_))) if policy.frozen(now) => Observed::fails(
+            SCALING_ACTIVE,
+            reason::FROZEN,
+            "one of spec.scaling.freezes holds, and the workers stay as many as they are",
         ),
         (None, Some(Ok(_))) => Observed::holds(
             SCALING_ACTIVE,
             reason::FOLLOWING_LAG,
-            format!(
-                "between {} and {} replicas",
-                policy.min_replicas, policy.max_replicas
-            ),
+            format!("between {min} and {max} replicas"),
         ),
         (None, _) => Observed::fails(
             SCALING_ACTIVE,
@@ -171,6 +174,7 @@ fn transitions(before: &[Condition], after: &[Condition]) -> Vec<Event> {
         reason::FOLLOWING_LAG,
         reason::RECOMMEND_ONLY,
         reason::DISABLED,
+        reason::FROZEN,
     ];
     let event = |now: &Condition| {
         let then = before
@@ -202,7 +206,10 @@ fn transitions(before: &[Condition], after: &[Condition]) -> Vec<Event> {
 
 #[cfg(test)]
 mod tests {
+    use naru_autoscale::{Recurring, Schedule};
+
     use super::*;
+    use crate::autoscale::run::tests::target;
 
     fn condition(condition_type: &str, status: &str, reason: &str) -> Condition {
         Condition {
@@ -212,6 +219,35 @@ mod tests {
             message: "because".to_owned(),
             last_transition_time: "2026-01-01T00:00:00Z".to_owned(),
             observed_generation: Some(1),
+        }
+    }
+
+    #[test]
+    fn a_freeze_and_other_bounds_are_said_while_they_hold() {
+        let mut target = target();
+        let hours = |cron| Recurring::new(cron, "UTC", Duration::from_secs(3600)).unwrap();
+        target.policy.freezes = vec![hours("0 12 * * *")];
+        target.policy.schedules = vec![Schedule {
+            when: hours("0 9 * * *"),
+            min_replicas: Some(2),
+            max_replicas: None,
+        }];
+        let look = Look {
+            lag: Some(Ok(Lag::of(Vec::new()))),
+            ..Look::default()
+        };
+        for (hour, reason, message) in [
+            (8, "FollowingLag", "between 1 and 5 replicas"),
+            (9, "FollowingLag", "between 2 and 5 replicas"),
+            (
+                12,
+                "Frozen",
+                "one of spec.scaling.freezes holds, and the workers stay as many as they are",
+            ),
+        ] {
+            let now = format!("2026-03-02T{hour:02}:30:00Z").parse().unwrap();
+            let scaling = &observed(&target, &look, now)[0];
+            assert_eq!((scaling.reason, scaling.message.as_str()), (reason, message));
         }
     }
 

@@ -27,7 +27,7 @@ fn context() -> (Context, Server) {
     ]))
 }
 
-fn target() -> Target {
+pub(super) fn target() -> Target {
     Target {
         object: Object {
             kind: "FilteredSum",
