@@ -33,6 +33,10 @@ const RANGES_PER_FETCHER: i64 = 2;
 /// Records that one worker is given where a FilteredSum does not say.
 const RECORDS_PER_WORKER: i64 = 10_000;
 
+/// A tenth of how long workers may stand still, at least and at most.
+const STALL_EVERY: Duration = Duration::from_secs(30);
+const LONGEST_STALL_EVERY: Duration = Duration::from_secs(3600);
+
 /// The resources as the controllers' watches know them.
 pub struct Targets {
     settings: Arc<Settings>,
@@ -117,6 +121,7 @@ impl Targets {
             // Without any the spec is refused.
             bootstrap_servers: self.settings.bootstrap_servers(own).unwrap_or_default(),
             policy,
+            stall_every: stall_every(job),
         })
     }
 
@@ -148,6 +153,7 @@ impl Targets {
                 commits: Duration::from_millis(sum.spec.commit_interval.as_millis()),
                 ..self.policy(&sum.spec.scaling, RECORDS_PER_WORKER)
             },
+            stall_every: STALL_EVERY,
         })
     }
 
@@ -174,6 +180,24 @@ impl Targets {
             ..usual
         }
     }
+}
+
+/// Fetchers stand in a partition for as long as they work on a range of it, and they share the rate that the site is asked at.
+fn stall_every(job: &ScrapeJob) -> Duration {
+    let (spec, retry) = (&job.spec, &job.spec.retry);
+    let range = f64::from(spec.source.range_size) / spec.politeness.max_requests_per_second;
+    let all = range * f64::from(scrape_job::most_fetchers(spec));
+    let retries = f64::from(retry.fixed.times) * millis(&retry.fixed.delay)
+        + f64::from(retry.exponential.times) * millis(&retry.exponential.max);
+    // Ten times as long is told, which is to be three times what it may take.
+    let tenth = (0.3 * (all + retries / 1000.0)).min(LONGEST_STALL_EVERY.as_secs_f64());
+    Duration::try_from_secs_f64(tenth)
+        .unwrap_or(LONGEST_STALL_EVERY)
+        .max(STALL_EVERY)
+}
+
+fn millis(length: &naru_api::Duration) -> f64 {
+    length.as_millis() as f64
 }
 
 /// Adds what is to be scaled of a kind, and what is known of it now.

@@ -23,17 +23,20 @@ pub const SCALING_ACTIVE: &str = "ScalingActive";
 /// The consumer lag can be read.
 pub const LAG_AVAILABLE: &str = "LagAvailable";
 
+/// Records wait in a partition, and the workers do not get on there.
+pub const PARTITIONS_STALLED: &str = "PartitionsStalled";
+
 /// Conditions of each kind, which its reconciler writes.
 pub const OF_RECONCILERS: [&str; 6] = [READY, VALID, DEPENDENCIES_READY, PROGRESSING, DEGRADED, PAUSED];
 /// Conditions of what is scaled, which the autoscaler writes.
-pub const OF_AUTOSCALER: [&str; 2] = [SCALING_ACTIVE, LAG_AVAILABLE];
+pub const OF_AUTOSCALER: [&str; 3] = [SCALING_ACTIVE, LAG_AVAILABLE, PARTITIONS_STALLED];
 
 /// One observation, shaped as `metav1.Condition`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
-    /// What is observed: `Ready`, `Valid`, `DependenciesReady`, `Progressing`, `Degraded`, `Paused`, `ScalingActive`
-    /// or `LagAvailable`.
+    /// What is observed: `Ready`, `Valid`, `DependenciesReady`, `Progressing`, `Degraded`, `Paused`, `ScalingActive`,
+    /// `LagAvailable` or `PartitionsStalled`.
     #[serde(rename = "type")]
     #[schemars(length(min = 1, max = 316))]
     pub condition_type: String,

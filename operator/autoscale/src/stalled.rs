@@ -70,6 +70,8 @@ pub struct Watch {
 struct Window {
     commits: VecDeque<Commit>,
     ends: VecDeque<u64>,
+    /// Where the group stands, and since when it was seen there.
+    stands: Option<(u64, Instant)>,
 }
 
 /// A partition that is not [`Status::Ok`].
@@ -80,6 +82,21 @@ pub struct Stuck {
     pub offset: u64,
     pub lag: u64,
     pub status: Status,
+    /// Since when it was seen there.
+    pub since: Instant,
+}
+
+/// The partitions as they count for how many replicas are needed. What waits and arrives where nobody gets on is no work for
+/// more replicas; one record of it is left, so that somebody stays there who may get on. Where none gets on, it is not the
+/// partitions, and all of them count.
+pub fn without(stuck: &[usize], partitions: &[crate::Partition]) -> Vec<crate::Partition> {
+    let mut counted = partitions.to_vec();
+    if stuck.len() < partitions.len() {
+        for partition in stuck.iter().filter_map(|number| counted.get_mut(*number)) {
+            *partition = crate::Partition::new(partition.position, partition.position.saturating_add(1));
+        }
+    }
+    counted
 }
 
 impl Watch {
@@ -107,6 +124,7 @@ impl Watch {
                     offset: seen.position,
                     lag: seen.lag,
                     status,
+                    since: window.stands.map_or(at, |(_, since)| since),
                 });
             }
         }
@@ -116,6 +134,8 @@ impl Watch {
 
 impl Window {
     fn add(&mut self, at: Instant, every: Duration, seen: &crate::Partition) {
+        let stood = self.stands.filter(|(offset, _)| *offset == seen.position);
+        self.stands = stood.or(Some((seen.position, at)));
         let recent = |last: &Commit| at.saturating_duration_since(last.at) < every;
         if self.commits.back().is_some_and(recent) {
             return;
@@ -286,6 +306,22 @@ mod tests {
     }
 
     #[test]
+    fn one_record_is_left_of_what_waits_where_nobody_gets_on_unless_nobody_does_anywhere() {
+        let partitions = [
+            Partition::new(1000, 9000),
+            Partition::new(50, 50),
+            Partition::new(7, 9),
+        ];
+        let counted = without(&[0], &partitions);
+        assert_eq!(
+            counted,
+            [Partition::new(1000, 1001), partitions[1], partitions[2]]
+        );
+        assert_eq!(without(&[], &partitions), partitions);
+        assert_eq!(without(&[0, 1, 2], &partitions), partitions);
+    }
+
+    #[test]
     fn one_stuck_partition_shows_after_ten_looks_and_is_forgotten_once_it_is_done() {
         let (start, mut watch, every) = (Instant::now(), Watch::default(), Duration::from_secs(30));
         let mut shown = Vec::new();
@@ -308,6 +344,8 @@ mod tests {
             assert_eq!(stuck, if full { &expected[..] } else { &[] }, "look {look}");
         }
         assert_eq!((shown[0].offset, shown[0].lag), (1000, 6000));
+        let moved = start + Duration::from_secs(5 * 59);
+        assert_eq!((shown[0].since, shown[1].since), (start, moved));
         let done = [Partition::new(9000, 9000); 3];
         assert_eq!(watch.look(start + Duration::from_secs(400), every, &done), []);
         assert!(watch.partitions.iter().all(Option::is_none));

@@ -186,6 +186,8 @@ pub struct Observer {
     idle: Mutex<Option<Idle>>,
     /// Records in the offsets that were counted by the last look.
     counted: Mutex<BTreeMap<i32, (Range<i64>, u64)>>,
+    /// What lay before the group at the last look.
+    ahead: Mutex<BTreeMap<i32, Range<i64>>>,
 }
 
 /// A group that had nothing to do when its topic ended here.
@@ -196,9 +198,9 @@ struct Idle {
 }
 
 impl Idle {
-    /// Had it nothing to do as far as the caller cares, and not too long ago?
-    fn holds(&self, negligible: u64) -> bool {
-        self.lag.records <= negligible && self.until > Instant::now()
+    /// Was that not too long ago?
+    fn holds(&self) -> bool {
+        self.until > Instant::now()
     }
 }
 
@@ -210,21 +212,22 @@ impl Observer {
             topic: topic.to_owned(),
             idle: Mutex::default(),
             counted: Mutex::default(),
+            ahead: Mutex::default(),
             reader,
         }
     }
 
     /// The lag, if it is known without asking Kafka: the group had nothing to do, and another one that reads the same
     /// topic has just seen that it did not grow.
-    pub fn known(&self, negligible: u64) -> Option<Lag> {
+    pub fn known(&self) -> Option<Lag> {
         let idle = self.idle();
-        let idle = idle.as_ref().filter(|idle| idle.holds(negligible))?;
+        let idle = idle.as_ref().filter(|idle| idle.holds())?;
         let ends = self.reader.remembered_ends(&self.topic, Instant::now())?;
         (*ends == idle.ends).then(|| idle.lag.clone())
     }
 
     /// The lag now. Up to `negligible` records in all the exact number makes no difference to the caller, and may be
-    /// a few too many.
+    /// a few too many while the group or its topic moves.
     pub fn lag(&self, negligible: u64) -> Result<Lag, Error> {
         let seen = self.lag_by(Instant::now() + DEADLINE, negligible);
         self.reader.heard(!seen.as_ref().is_err_and(Error::is_silence));
@@ -234,14 +237,14 @@ impl Observer {
     fn lag_by(&self, deadline: Instant, negligible: u64) -> Result<Lag, Error> {
         // One look at a time. What is known outlives an outage.
         let mut kept = self.idle();
-        if let Some(idle) = kept.as_ref().filter(|idle| idle.holds(negligible)) {
+        if let Some(idle) = kept.as_ref().filter(|idle| idle.holds()) {
             let ends = self.reader.recent_ends(&self.topic, deadline)?;
             if *ends == idle.ends {
                 return Ok(idle.lag.clone());
             }
         }
         let (lag, ends) = self.look(negligible, deadline)?;
-        *kept = (lag.records <= negligible).then(|| Idle {
+        *kept = (lag.records == 0).then(|| Idle {
             ends,
             lag: lag.clone(),
             // Spread, so that groups that were first seen together are not asked together for ever.
@@ -265,7 +268,13 @@ impl Observer {
         let ends = reader.offsets(topic, &partitions, Offset::End, left(deadline))?;
         let ahead = ahead(&starts, &committed, &ends);
         let apparent = total(ahead.values().map(length));
-        let counted = if apparent <= negligible {
+        // What moves is other records at the next look.
+        let moves = {
+            // A panic elsewhere cannot leave a half-made map behind.
+            let mut before = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *before, ahead.clone()) != ahead
+        };
+        let counted = if apparent <= negligible && moves {
             BTreeMap::new()
         } else {
             self.counted(&ahead, deadline)?
@@ -394,7 +403,10 @@ fn is_unknown(code: RDKafkaErrorCode) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use rdkafka::mocking::MockCluster;
+    use rdkafka::{
+        mocking::MockCluster,
+        producer::{BaseProducer, BaseRecord, Producer},
+    };
 
     use super::*;
 
@@ -467,12 +479,12 @@ mod tests {
         let reader = Arc::new(Reader::new(&brokers.bootstrap_servers()).unwrap());
         let observer = |topic| Observer::new(Arc::clone(&reader), "sum", topic);
         let (idle, missing) = (observer("items"), observer("sales"));
-        assert_eq!(idle.known(0), None);
+        assert_eq!(idle.known(), None);
         for _ in 0..2 {
             assert_eq!(idle.lag(0).unwrap().records, 0);
         }
         assert_eq!(
-            idle.known(0).map(|lag| lag.partitions),
+            idle.known().map(|lag| lag.partitions),
             Some(2),
             "it was just asked"
         );
@@ -488,7 +500,23 @@ mod tests {
             }
         }
         assert_eq!((remembers(&idle), remembers(&missing)), (true, false));
-        assert_eq!(idle.known(0), None);
+        assert_eq!(idle.known(), None);
+    }
+
+    #[test]
+    fn a_group_with_something_to_do_is_not_idle_however_little_that_is() {
+        let brokers = MockCluster::new(1).unwrap();
+        brokers.create_topic("items", 2, 1).unwrap();
+        let producer: BaseProducer = client_config(&brokers.bootstrap_servers()).create().unwrap();
+        let record = BaseRecord::<str, str>::to("items").partition(1).payload("record");
+        producer.send(record).unwrap();
+        producer.flush(Duration::from_secs(10)).unwrap();
+        let reader = Arc::new(Reader::new(&brokers.bootstrap_servers()).unwrap());
+        let observer = Observer::new(reader, "sum", "items");
+        for _ in 0..3 {
+            assert_eq!(observer.lag(10_000).unwrap().records, 1);
+            assert!(observer.idle().is_none());
+        }
     }
 
     #[test]

@@ -3,14 +3,19 @@
 mod conditions;
 mod release;
 mod scale;
+mod stalls;
 mod status;
 #[cfg(test)]
 mod tests;
 mod watched;
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures::{StreamExt, stream};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{Api, core::DynamicObject, discovery::ApiResource};
 use tokio::time::MissedTickBehavior;
@@ -52,6 +57,8 @@ pub struct Target {
     pub topic: String,
     pub bootstrap_servers: String,
     pub policy: Policy,
+    /// A tenth of how long workers may stand still in a partition before that is told.
+    pub stall_every: Duration,
 }
 
 impl Target {
@@ -142,13 +149,19 @@ async fn look(context: &Context, target: &Target, mut watched: Watched, written:
     let known = lag.as_ref().ok();
     metrics.lag(&target.object, known.map(|lag| lag.records));
     let (seen, now) = (workers.replicas(), Instant::now());
+    let replicas = watched.replicas(seen, now);
+    let partitions = known.map(|lag| {
+        let (every, wall) = (target.stall_every, Timestamp::now());
+        watched.stalls.look(every, replicas, &lag.offsets, now, wall)
+    });
+    metrics.stalled(&target.object, known.map(|_| watched.stalls.count()));
     let seen_group = super::Look {
         at: now,
-        replicas: watched.replicas(seen, now),
+        replicas,
         ready: workers.ready(),
         obstacle: workers.is_rolling_out().then_some(Obstacle::Rollout),
         busy: None,
-        partitions: known.map(|lag| lag.offsets.clone()),
+        partitions,
     };
     let scaled = scale::scale(context, target, &mut watched.history, &seen_group).await;
     if let Ok(Some(to)) = scaled.done {
@@ -161,7 +174,13 @@ async fn look(context: &Context, target: &Target, mut watched: Watched, written:
         _ => release::release(context, target).await,
     };
     watched.released = matches!(released, Ok(true));
+    let stalled = known.map(|_| {
+        watched
+            .stalls
+            .observed(&target.topic, &written.said(target).conditions)
+    });
     let look = Look {
+        seen: stalled.into_iter().collect(),
         lag: Some(lag),
         refusal: scaled.done.err().or(released.err()),
         news: News {

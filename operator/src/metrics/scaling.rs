@@ -53,6 +53,7 @@ pub struct Scaling {
     lag_available: Family<Object, Gauge>,
     replicas: Family<Object, Gauge>,
     desired: Family<Object, Gauge>,
+    stalled: Family<Object, Gauge>,
     arrival: Family<Object, Rate>,
     capacity: Family<Object, Rate>,
     decisions: Family<Decided, Counter>,
@@ -68,6 +69,7 @@ impl Scaling {
             lag_available: Family::default(),
             replicas: Family::default(),
             desired: Family::default(),
+            stalled: Family::default(),
             arrival: Family::default(),
             capacity: Family::default(),
             decisions: Family::default(),
@@ -94,6 +96,11 @@ impl Scaling {
                 "replicas_desired",
                 "Replicas that the autoscaler last decided on",
                 &scaling.desired,
+            ),
+            (
+                "partitions_stalled",
+                "Partitions with records in which the workers do not get on; missing while that is not known",
+                &scaling.stalled,
             ),
         ] {
             registry.register(name, help, family.clone());
@@ -146,6 +153,17 @@ impl Scaling {
         }
     }
 
+    /// In how many partitions the workers do not get on; none if that is not known.
+    pub fn stalled(&self, object: &Object, partitions: Option<usize>) {
+        match partitions {
+            Some(partitions) => {
+                let partitions = i64::try_from(partitions).unwrap_or(i64::MAX);
+                self.stalled.get_or_create(object).set(partitions);
+            }
+            None => _ = self.stalled.remove(object),
+        }
+    }
+
     /// How fast records arrive and a replica works; none if that is not known.
     pub fn rates(&self, object: &Object, arrival: Option<f64>, capacity: Option<f64>) {
         for (family, rate) in [(&self.arrival, arrival), (&self.capacity, capacity)] {
@@ -186,6 +204,7 @@ impl Scaling {
             family.remove(object);
         }
         self.rates(object, None, None);
+        self.stalled(object, None);
         for what in Scaled::ALL {
             self.decisions.remove(&decided(object, what));
         }
@@ -233,11 +252,13 @@ mod tests {
         let labels = "kind=\"FilteredSum\",namespace=\"shop\",name=\"total\"";
         scaling.lag(&object, Some(25_000));
         scaling.rates(&object, Some(12.5), Some(1000.0));
+        scaling.stalled(&object, Some(2));
         scaling.scaled(&object, 1, 3);
         scaling.held(&object, 3, Some(3));
         for line in [
             format!("lag_records{{{labels}}} 25000\n"),
             format!("lag_available{{{labels}}} 1\n"),
+            format!("partitions_stalled{{{labels}}} 2\n"),
             format!("arrival_records_per_second{{{labels}}} 12.5\n"),
             format!("replica_capacity_records_per_second{{{labels}}} 1000.0\n"),
             format!("replicas{{{labels}}} 3\n"),

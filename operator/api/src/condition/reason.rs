@@ -127,6 +127,12 @@ reasons! {
     /// One of `spec.scaling.freezes` holds, and the workers stay as many as they are.
     FROZEN = "Frozen";
 
+    // PartitionsStalled.
+    /// Records wait in partitions in which the workers have not got on for minutes.
+    PARTITIONS_STALLED = "PartitionsStalled";
+    /// The workers get on wherever records wait.
+    PARTITIONS_MOVING = "PartitionsMoving";
+
     // Deletion.
     /// The connector could not be unregistered yet.
     CONNECTOR_NOT_DELETED = "ConnectorNotDeleted";

@@ -15,7 +15,7 @@ use kube::{
 };
 use naru_api::{
     Condition,
-    condition::{self, LAG_AVAILABLE, Observed, SCALING_ACTIVE, reason},
+    condition::{self, LAG_AVAILABLE, Observed, PARTITIONS_STALLED, SCALING_ACTIVE, reason},
 };
 use serde_json::json;
 
@@ -30,6 +30,8 @@ use crate::{
     metrics::Object,
 };
 
+/// Conditions that nobody wants to hold.
+const BAD_IF_TRUE: [&str; 1] = [PARTITIONS_STALLED];
 const FIELD_MANAGER: &str = "naru/autoscaler-status";
 /// The watch tells of what was written far sooner.
 const WATCH_DELAY: Duration = Duration::from_secs(30);
@@ -42,6 +44,8 @@ pub(super) struct Look {
     /// The replicas could not be written.
     pub(super) refusal: Option<Refusal>,
     pub(super) news: News,
+    /// What else was seen, where it was looked at.
+    pub(super) seen: Vec<Observed>,
 }
 
 /// What was written a moment ago, until the watch tells of it.
@@ -52,6 +56,13 @@ impl Written {
     pub(super) fn forget_old(&self, now: Instant) {
         self.lock()
             .retain(|_, (at, _)| now.saturating_duration_since(*at) < WATCH_DELAY);
+    }
+
+    /// What is said of a target by now.
+    pub(super) fn said(&self, target: &Target) -> Said {
+        let written = self.lock();
+        let sent = written.get(&target.object);
+        sent.map_or_else(|| target.said.clone(), |(_, sent)| sent.clone())
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Object, (Instant, Said)>> {
@@ -67,10 +78,7 @@ pub(super) async fn write(
     look: &Look,
     written: &Written,
 ) -> Result<(), Refusal> {
-    let before = written
-        .lock()
-        .get(&target.object)
-        .map_or_else(|| target.said.clone(), |(_, sent)| sent.clone());
+    let before = written.said(target);
     let now = Timestamp::now();
     let observed = observed(target, look, now);
     let conditions = condition::merge(&before.conditions, &observed, target.generation, now);
@@ -105,7 +113,7 @@ pub(super) async fn write(
 }
 
 /// The conditions of a look. Pure. Without numbers that change from look to look: those are metrics.
-fn observed(target: &Target, look: &Look, now: Timestamp) -> [Observed; 2] {
+fn observed(target: &Target, look: &Look, now: Timestamp) -> Vec<Observed> {
     let lag = match &look.lag {
         None if target.refused => Observed::unknown(
             LAG_AVAILABLE,
@@ -162,7 +170,22 @@ fn observed(target: &Target, look: &Look, now: Timestamp) -> [Observed; 2] {
             "the lag is not known, and the workers stay as many as they are",
         ),
     };
-    [scaling, lag]
+    let mut all = vec![scaling, lag];
+    match &look.lag {
+        Some(Ok(_)) => {}
+        Some(Err(_)) => all.push(Observed::unknown(
+            PARTITIONS_STALLED,
+            reason::LAG_UNKNOWN,
+            "the lag is not known",
+        )),
+        None => all.push(Observed::unknown(
+            PARTITIONS_STALLED,
+            reason::NOT_CHECKED,
+            "not looked at, since nothing is to run",
+        )),
+    }
+    all.extend(look.seen.iter().cloned());
+    all
 }
 
 /// An event for each condition that changed, unless that was to be expected or another event tells it. Pure.
@@ -181,7 +204,8 @@ fn transitions(before: &[Condition], after: &[Condition]) -> Vec<Event> {
             .iter()
             .find(|then| then.condition_type == now.condition_type);
         let same = |then: &Condition| then.status == now.status && then.reason == now.reason;
-        let expected = now.status == "True" && then.is_none_or(|then| then.status == "Unknown");
+        let is_bad = (now.status == "True") == BAD_IF_TRUE.contains(&now.condition_type.as_str());
+        let expected = !is_bad && then.is_none_or(|then| then.status == "Unknown");
         if then.is_some_and(same)
             || expected
             || now.status == "Unknown"
@@ -190,10 +214,10 @@ fn transitions(before: &[Condition], after: &[Condition]) -> Vec<Event> {
             return None;
         }
         Some(Event {
-            type_: if now.status == "True" {
-                EventType::Normal
-            } else {
+            type_: if is_bad {
                 EventType::Warning
+            } else {
+                EventType::Normal
             },
             reason: now.reason.clone(),
             note: Some(now.message.clone()),
@@ -264,10 +288,12 @@ mod tests {
         let missing = pair(("False", "LagUnknown"), ("False", "TopicMissing"));
         let refused = pair(("False", "ScaleFailed"), ("True", "LagRead"));
         let suspended = pair(("False", "Suspended"), ("Unknown", "NotChecked"));
+        let stalled = [condition(PARTITIONS_STALLED, "True", "PartitionsStalled")];
+        let moving = [condition(PARTITIONS_STALLED, "False", "PartitionsMoving")];
         let none = Vec::new();
         type Case<'a> = (&'a str, &'a [Condition], &'a [Condition], &'a [&'a str]);
         let disabled = pair(("False", "Disabled"), ("True", "LagRead"));
-        let cases: [Case<'_>; 10] = [
+        let cases: [Case<'_>; 13] = [
             ("a resource begins", &none, &well, &[]),
             (
                 "a resource begins in an outage",
@@ -283,6 +309,9 @@ mod tests {
             ("a suspension", &well, &suspended, &[]),
             ("its end", &suspended, &well, &[]),
             ("others are to scale", &well, &disabled, &[]),
+            ("partitions move", &none, &moving, &[]),
+            ("one does not", &none, &stalled, &["PartitionsStalled"]),
+            ("it does again", &stalled, &moving, &["PartitionsMoving"]),
         ];
         for (case, before, after, expected) in cases {
             let events = transitions(before, after);

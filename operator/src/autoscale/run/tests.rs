@@ -57,6 +57,7 @@ pub(super) fn target() -> Target {
             basis: Basis::Lag,
             ..Policy::default()
         },
+        stall_every: Duration::from_secs(30),
     }
 }
 
@@ -271,7 +272,8 @@ async fn the_autoscaler_stops_when_told_and_an_unreachable_kafka_changes_nothing
         said(&body),
         [
             ("ScalingActive", "False", "LagUnknown"),
-            ("LagAvailable", "False", "KafkaUnreachable")
+            ("LagAvailable", "False", "KafkaUnreachable"),
+            ("PartitionsStalled", "Unknown", "LagUnknown")
         ]
     );
     let (line, event) = answer(&mut server, StatusCode::CREATED, json!({})).await;
@@ -381,7 +383,8 @@ async fn a_suspended_resource_is_neither_looked_at_nor_scaled_and_says_so() {
         said(&body),
         [
             ("ScalingActive", "False", "Suspended"),
-            ("LagAvailable", "Unknown", "NotChecked")
+            ("LagAvailable", "Unknown", "NotChecked"),
+            ("PartitionsStalled", "Unknown", "NotChecked")
         ]
     );
     stop.cancel();
@@ -406,7 +409,8 @@ async fn a_resource_whose_spec_is_refused_from_the_start_says_that_it_is_not_sca
         said(&body),
         [
             ("ScalingActive", "False", "InvalidSpec"),
-            ("LagAvailable", "Unknown", "NotChecked")
+            ("LagAvailable", "Unknown", "NotChecked"),
+            ("PartitionsStalled", "Unknown", "NotChecked")
         ]
     );
     stop.cancel();

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use naru_api::{ScalingDecision, ScalingStatus};
 use tokio::task::spawn_blocking;
 
-use super::{Target, scale::Scaled, status::told};
+use super::{Target, scale::Scaled, stalls::Stalls, status::told};
 use crate::{
     autoscale::{
         Basis, History, Lag, Mode, Policy,
@@ -45,6 +45,7 @@ pub(super) struct Watched {
     place: Place,
     seer: Result<Seer, Unknown>,
     pub(super) history: History,
+    pub(super) stalls: Stalls,
     /// Replicas that there should be, as it was said last, and since when. None: nobody says.
     pub(super) desired: Option<i32>,
     desired_since: Option<Instant>,
@@ -131,6 +132,7 @@ impl Watches {
             place: Place::of(target),
             seer: self.seer(target),
             history: remembered(target),
+            stalls: Stalls::default(),
             desired: target
                 .said
                 .scaling
@@ -241,7 +243,7 @@ impl Watched {
             Err(unknown) => return Some(Err(unknown.clone())),
         };
         let negligible = policy.negligible_lag();
-        if let Some(lag) = observer.known(negligible) {
+        if let Some(lag) = observer.known() {
             return Some(Ok(lag));
         }
         let bootstrap_servers = &self.place.bootstrap_servers;

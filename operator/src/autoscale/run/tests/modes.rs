@@ -170,7 +170,8 @@ async fn the_replicas_are_given_up_once_and_that_others_scale_is_said() {
             said(&body),
             [
                 ("ScalingActive", "False", reason),
-                ("LagAvailable", "True", "LagRead")
+                ("LagAvailable", "True", "LagRead"),
+                ("PartitionsStalled", "False", "PartitionsMoving")
             ]
         );
         work.await.unwrap();
