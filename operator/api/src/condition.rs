@@ -26,17 +26,25 @@ pub const LAG_AVAILABLE: &str = "LagAvailable";
 /// Records wait in a partition, and the workers do not get on there.
 pub const PARTITIONS_STALLED: &str = "PartitionsStalled";
 
+/// Producers write nearly as much as `spec.capacity` says that they may.
+pub const PRODUCERS_NEAR_CAPACITY: &str = "ProducersNearCapacity";
+
 /// Conditions of each kind, which its reconciler writes.
 pub const OF_RECONCILERS: [&str; 6] = [READY, VALID, DEPENDENCIES_READY, PROGRESSING, DEGRADED, PAUSED];
 /// Conditions of what is scaled, which the autoscaler writes.
-pub const OF_AUTOSCALER: [&str; 3] = [SCALING_ACTIVE, LAG_AVAILABLE, PARTITIONS_STALLED];
+pub const OF_AUTOSCALER: [&str; 4] = [
+    SCALING_ACTIVE,
+    LAG_AVAILABLE,
+    PARTITIONS_STALLED,
+    PRODUCERS_NEAR_CAPACITY,
+];
 
 /// One observation, shaped as `metav1.Condition`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
     /// What is observed: `Ready`, `Valid`, `DependenciesReady`, `Progressing`, `Degraded`, `Paused`, `ScalingActive`,
-    /// `LagAvailable` or `PartitionsStalled`.
+    /// `LagAvailable`, `PartitionsStalled` or `ProducersNearCapacity`.
     #[serde(rename = "type")]
     #[schemars(length(min = 1, max = 316))]
     pub condition_type: String,

@@ -5,7 +5,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Condition, DeletionPolicy, Duration, KafkaEndpoint, RegistryEndpoint, Rollout, Scaling, ScalingStatus,
+    Condition, DeletionPolicy, Duration, KafkaEndpoint, ProducerCapacity, RegistryEndpoint, Rollout, Scaling,
+    ScalingStatus,
     duration::literal,
     rules::{FIELD, TOPIC, between, short_name, writable_topic},
 };
@@ -61,6 +62,9 @@ pub struct FilteredSumSpec {
     /// How many workers there may be.
     #[serde(default)]
     pub scaling: Scaling,
+    /// What the producers of the input topic may write. `ProducersNearCapacity` says when they come near to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<ProducerCapacity>,
     /// While it is true there are no workers. Nothing is lost: they go on where they were.
     #[serde(default)]
     pub suspend: bool,

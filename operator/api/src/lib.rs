@@ -13,6 +13,7 @@
     reason = "the schema derive repeats each struct inside a function"
 )]
 
+mod capacity;
 pub mod condition;
 mod deletion;
 mod duration;
@@ -26,6 +27,7 @@ mod sink_connector;
 
 use std::collections::BTreeMap;
 
+pub use capacity::ProducerCapacity;
 pub use condition::Condition;
 pub use deletion::{ConnectorDeletionPolicy, DeletionPolicy};
 pub use duration::Duration;

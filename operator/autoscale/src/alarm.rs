@@ -4,9 +4,19 @@
 //! tells nobody anything new.
 
 use std::{
+    collections::VecDeque,
     fmt,
     time::{Duration, Instant},
 };
+
+use crate::rate::slope;
+
+/// A rate is measured over this time.
+const WINDOW: Duration = Duration::from_secs(60);
+/// And over this time at least.
+const SHORTEST: Duration = Duration::from_secs(10);
+/// Ends are kept so far apart at least.
+const APART: Duration = Duration::from_secs(2);
 
 /// When to tell. Parts of the capacity, 0 to 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -67,7 +77,43 @@ impl fmt::Display for Changed {
     }
 }
 
+/// Measures how fast a topic grows.
+#[derive(Clone, Debug, Default)]
+pub struct Meter {
+    ends: VecDeque<(Instant, u64)>,
+}
+
+impl Meter {
+    /// Takes in where the topic ends, over all partitions. Returns records per second; none while that is not known.
+    pub fn look(&mut self, at: Instant, end: Option<u64>) -> Option<f64> {
+        let end = end?;
+        if self.ends.back().is_some_and(|(_, before)| *before > end) {
+            // It is another topic of the same name.
+            self.ends.clear();
+        }
+        let age = |then: Instant| at.saturating_duration_since(then);
+        if self.ends.back().is_none_or(|(then, _)| age(*then) >= APART) {
+            self.ends.push_back((at, end));
+        }
+        while self.ends.front().is_some_and(|(then, _)| age(*then) > WINDOW) {
+            self.ends.pop_front();
+        }
+        let (first, from) = *self.ends.front()?;
+        let points = self.ends.iter().map(|(then, end)| {
+            // Relative to the first: a float has no room for both an offset and a record.
+            let passed = then.saturating_duration_since(first).as_secs_f64();
+            (passed, end.saturating_sub(from) as f64)
+        });
+        slope(points).filter(|_| age(first) >= SHORTEST)
+    }
+}
+
 impl Alarm {
+    /// One that is at a level already.
+    pub fn at(level: Level) -> Self {
+        Self { level, turning: None }
+    }
+
     pub fn level(&self) -> Level {
         self.level
     }
@@ -129,6 +175,25 @@ impl Alarm {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_rate_is_that_of_the_last_minute_and_of_the_topic_that_there_is() {
+        let (start, mut meter) = (Instant::now(), Meter::default());
+        let mut rates = Vec::new();
+        // 100/s for a minute, and 200/s for another; then the topic is made anew.
+        for seconds in (0..=120u64).step_by(5).chain([125]) {
+            let end = 1_000_000 + 100 * seconds + 100 * seconds.saturating_sub(60);
+            let end = if seconds == 125 { 0 } else { end };
+            let rate = meter.look(start + Duration::from_secs(seconds), Some(end));
+            rates.push(rate.map(f64::round));
+        }
+        assert_eq!(rates[..3], [None, None, Some(100.0)]);
+        assert_eq!(
+            (rates[12], rates[24], rates[25]),
+            (Some(100.0), Some(200.0), None)
+        );
+        assert_eq!(meter.look(start, None), None, "not known");
+    }
 
     #[test]
     fn a_level_is_told_once_it_lasts_and_taken_back_well_below() {

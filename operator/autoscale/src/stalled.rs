@@ -92,8 +92,10 @@ pub struct Stuck {
 pub fn without(stuck: &[usize], partitions: &[crate::Partition]) -> Vec<crate::Partition> {
     let mut counted = partitions.to_vec();
     if stuck.len() < partitions.len() {
-        for partition in stuck.iter().filter_map(|number| counted.get_mut(*number)) {
-            *partition = crate::Partition::new(partition.position, partition.position.saturating_add(1));
+        for number in stuck {
+            if let Some(partition) = counted.get_mut(*number) {
+                *partition = crate::Partition::new(partition.position, partition.position.saturating_add(1));
+            }
         }
     }
     counted

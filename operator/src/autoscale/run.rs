@@ -1,6 +1,7 @@
 //! The autoscaler: looks at every group of workers in turn, and carries out what [`super::decide`] decides.
 
 mod conditions;
+mod producers;
 mod release;
 mod scale;
 mod stalls;
@@ -18,17 +19,18 @@ use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{Api, core::DynamicObject, discovery::ApiResource};
+use naru_api::{Condition, condition::Observed};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-pub use self::status::Said;
 use self::{
     conditions::{Look, Written},
     scale::Refusal,
     status::News,
     watched::{Watched, Watches},
 };
+pub use self::{producers::Limit, status::Said};
 use super::{Mode, Obstacle, Policy};
 use crate::{controller::Context, metrics::Object};
 
@@ -57,6 +59,8 @@ pub struct Target {
     pub topic: String,
     pub bootstrap_servers: String,
     pub policy: Policy,
+    /// What producers may write, if that is said.
+    pub producers: Option<Limit>,
     /// A tenth of how long workers may stand still in a partition before that is told.
     pub stall_every: Duration,
 }
@@ -174,13 +178,11 @@ async fn look(context: &Context, target: &Target, mut watched: Watched, written:
         _ => release::release(context, target).await,
     };
     watched.released = matches!(released, Ok(true));
-    let stalled = known.map(|_| {
-        watched
-            .stalls
-            .observed(&target.topic, &written.said(target).conditions)
-    });
+    let before = written.said(target).conditions;
+    let stalled = known.map(|_| watched.stalls.observed(&target.topic, &before));
+    let produced = produced(context, target, &mut watched, known, &before).await;
     let look = Look {
-        seen: stalled.into_iter().collect(),
+        seen: stalled.into_iter().chain(produced).collect(),
         lag: Some(lag),
         refusal: scaled.done.err().or(released.err()),
         news: News {
@@ -195,6 +197,30 @@ async fn look(context: &Context, target: &Target, mut watched: Watched, written:
     }
     watched.tell(target, problem(&look, said.err()));
     watched
+}
+
+/// How near producers are to what they may write, if it is said how much that is.
+async fn produced(
+    context: &Context,
+    target: &Target,
+    watched: &mut Watched,
+    known: Option<&super::Lag>,
+    before: &[Condition],
+) -> Option<Observed> {
+    let metrics = &context.metrics;
+    let Some(limit) = &target.producers else {
+        metrics.scaling.producers(&target.object, None);
+        return None;
+    };
+    let end = if limit.topic == target.topic {
+        let ends = known.map(|lag| lag.offsets.iter().map(|partition| partition.end));
+        ends.map(|ends| ends.fold(0, u64::saturating_add))
+    } else {
+        watched.end(&limit.topic, &metrics.external).await
+    };
+    let observed = watched.producers.look(limit, end, Instant::now(), before);
+    metrics.scaling.producers(&target.object, watched.producers.part);
+    Some(observed)
 }
 
 /// What went wrong in all, if anything did.

@@ -50,3 +50,37 @@ fn invalid(list: &str, number: usize, error: &schedule::Error) -> Error {
     };
     Error::invalid(format!("scaling.{list}[{number}].{field}: {error}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_time_that_there_cannot_be_is_named_by_its_field() {
+        let problem = |list: &str, cron: &str, time_zone: &str| {
+            let good = json!({ "cron": "0 8 * * MON-FRI", "duration": "1h", "minReplicas": 2 });
+            let said = json!({ "cron": cron, "timeZone": time_zone, "duration": "1h", "maxReplicas": 2 });
+            let scaling = json!({ "schedules": [good.clone()], "freezes": [good] });
+            let mut scaling: serde_json::Value = scaling;
+            scaling[list].as_array_mut().unwrap().push(said);
+            let scaling: Scaling = serde_json::from_value(scaling).unwrap();
+            check(&scaling).err().map(|error| error.to_string())
+        };
+        assert_eq!(problem("schedules", "*/5 0 1 1 *", "Asia/Seoul"), None);
+        for (list, cron, time_zone, expected) in [
+            ("schedules", "0 25 * * *", "UTC", "scaling.schedules[1].cron: "),
+            ("freezes", "0 8 * * SON", "UTC", "scaling.freezes[1].cron: "),
+            (
+                "freezes",
+                "0 8 * * *",
+                "Asia/Seul",
+                "scaling.freezes[1].timeZone: there is no time zone \"Asia/Seul\"",
+            ),
+        ] {
+            let problem = problem(list, cron, time_zone).unwrap();
+            assert!(problem.contains(expected), "{problem}");
+        }
+    }
+}

@@ -54,6 +54,7 @@ pub struct Scaling {
     replicas: Family<Object, Gauge>,
     desired: Family<Object, Gauge>,
     stalled: Family<Object, Gauge>,
+    produced: Family<Object, Rate>,
     arrival: Family<Object, Rate>,
     capacity: Family<Object, Rate>,
     decisions: Family<Decided, Counter>,
@@ -70,6 +71,7 @@ impl Scaling {
             replicas: Family::default(),
             desired: Family::default(),
             stalled: Family::default(),
+            produced: Family::default(),
             arrival: Family::default(),
             capacity: Family::default(),
             decisions: Family::default(),
@@ -106,6 +108,11 @@ impl Scaling {
             registry.register(name, help, family.clone());
         }
         for (name, help, family) in [
+            (
+                "producer_capacity_ratio",
+                "Part of what producers may write that they write; missing while that is not known",
+                &scaling.produced,
+            ),
             (
                 "arrival_records_per_second",
                 "Records that arrive per second; missing while that is not known",
@@ -164,14 +171,15 @@ impl Scaling {
         }
     }
 
+    /// Part of what producers may write that they write; none if that is not known.
+    pub fn producers(&self, object: &Object, part: Option<f64>) {
+        set(&self.produced, object, part);
+    }
+
     /// How fast records arrive and a replica works; none if that is not known.
     pub fn rates(&self, object: &Object, arrival: Option<f64>, capacity: Option<f64>) {
-        for (family, rate) in [(&self.arrival, arrival), (&self.capacity, capacity)] {
-            match rate {
-                Some(rate) => _ = family.get_or_create(object).set(rate),
-                None => _ = family.remove(object),
-            }
-        }
+        set(&self.arrival, object, arrival);
+        set(&self.capacity, object, capacity);
     }
 
     /// `replicas` are left as they are, though there may be others desired. None: nothing is said of that.
@@ -205,6 +213,7 @@ impl Scaling {
         }
         self.rates(object, None, None);
         self.stalled(object, None);
+        self.producers(object, None);
         for what in Scaled::ALL {
             self.decisions.remove(&decided(object, what));
         }
@@ -219,6 +228,13 @@ impl Scaling {
                 silent.as_secs()
             )
         })
+    }
+}
+
+fn set(family: &Family<Object, Rate>, object: &Object, value: Option<f64>) {
+    match value {
+        Some(value) => _ = family.get_or_create(object).set(value),
+        None => _ = family.remove(object),
     }
 }
 
@@ -253,11 +269,13 @@ mod tests {
         scaling.lag(&object, Some(25_000));
         scaling.rates(&object, Some(12.5), Some(1000.0));
         scaling.stalled(&object, Some(2));
+        scaling.producers(&object, Some(0.75));
         scaling.scaled(&object, 1, 3);
         scaling.held(&object, 3, Some(3));
         for line in [
             format!("lag_records{{{labels}}} 25000\n"),
             format!("lag_available{{{labels}}} 1\n"),
+            format!("producer_capacity_ratio{{{labels}}} 0.75\n"),
             format!("partitions_stalled{{{labels}}} 2\n"),
             format!("arrival_records_per_second{{{labels}}} 12.5\n"),
             format!("replica_capacity_records_per_second{{{labels}}} 1000.0\n"),
@@ -269,7 +287,11 @@ mod tests {
             assert!(text().contains(&line), "{line}{}", text());
         }
         scaling.rates(&object, Some(12.5), None);
-        assert!(!text().contains("capacity"), "{}", text());
+        assert!(
+            !text().contains("replica_capacity_records_per_second{"),
+            "{}",
+            text()
+        );
         scaling.held(&object, 3, None);
         assert!(!text().contains("replicas_desired{"), "{}", text());
         scaling.lag(&object, None);

@@ -45,6 +45,7 @@ async fn eventful() -> Metrics {
         .observe("kafka", "kafka:9092", "ok", Duration::ZERO);
     metrics.scaling.looked(resync);
     metrics.scaling.lag(&object(), Some(1));
+    metrics.scaling.producers(&object(), Some(0.5));
     metrics.scaling.stalled(&object(), Some(0));
     metrics.scaling.rates(&object(), Some(1.0), Some(1.0));
     metrics.scaling.scaled(&object(), 1, 2);

@@ -133,6 +133,14 @@ reasons! {
     /// The workers get on wherever records wait.
     PARTITIONS_MOVING = "PartitionsMoving";
 
+    // ProducersNearCapacity.
+    /// Producers write less than the lower of `spec.capacity.thresholds`, or it is not known yet.
+    CAPACITY_LEFT = "CapacityLeft";
+    /// Producers have written more than the lower of `spec.capacity.thresholds` for a minute.
+    CAPACITY_WARNING = "CapacityWarning";
+    /// Producers have written more than the higher of `spec.capacity.thresholds` for a minute.
+    CAPACITY_CRITICAL = "CapacityCritical";
+
     // Deletion.
     /// The connector could not be unregistered yet.
     CONNECTOR_NOT_DELETED = "ConnectorNotDeleted";

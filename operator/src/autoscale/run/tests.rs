@@ -57,6 +57,7 @@ pub(super) fn target() -> Target {
             basis: Basis::Lag,
             ..Policy::default()
         },
+        producers: None,
         stall_every: Duration::from_secs(30),
     }
 }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use naru_api::{ScalingDecision, ScalingStatus};
 use tokio::task::spawn_blocking;
 
-use super::{Target, scale::Scaled, stalls::Stalls, status::told};
+use super::{Target, producers::Producers, scale::Scaled, stalls::Stalls, status::told};
 use crate::{
     autoscale::{
         Basis, History, Lag, Mode, Policy,
@@ -46,6 +46,7 @@ pub(super) struct Watched {
     seer: Result<Seer, Unknown>,
     pub(super) history: History,
     pub(super) stalls: Stalls,
+    pub(super) producers: Producers,
     /// Replicas that there should be, as it was said last, and since when. None: nobody says.
     pub(super) desired: Option<i32>,
     desired_since: Option<Instant>,
@@ -133,6 +134,7 @@ impl Watches {
             seer: self.seer(target),
             history: remembered(target),
             stalls: Stalls::default(),
+            producers: Producers::default(),
             desired: target
                 .said
                 .scaling
@@ -246,10 +248,30 @@ impl Watched {
         if let Some(lag) = observer.known() {
             return Some(Ok(lag));
         }
+        self.ask(&endpoint, external, move || observer.lag(negligible))
+            .await
+    }
+
+    /// Where another topic of the same cluster ends, over all partitions, if that is known. Requests are counted.
+    pub(super) async fn end(&self, topic: &str, external: &External) -> Option<u64> {
+        let Seer { observer, endpoint } = self.seer.as_ref().ok()?;
+        let (observer, topic) = (Arc::clone(observer), topic.to_owned());
+        self.ask(endpoint, external, move || observer.end(&topic))
+            .await?
+            .ok()
+    }
+
+    /// The answer to a question to Kafka, which blocks. None: it was not this group's turn to ask.
+    async fn ask<T: Send + 'static>(
+        &self,
+        endpoint: &Endpoint,
+        external: &External,
+        question: impl FnOnce() -> Result<T, Error> + Send + 'static,
+    ) -> Option<Result<T, Unknown>> {
         let bootstrap_servers = &self.place.bootstrap_servers;
         let request = async {
             let start = Instant::now();
-            let seen = match spawn_blocking(move || observer.lag(negligible)).await {
+            let seen = match spawn_blocking(question).await {
                 Ok(Err(error)) if error.is_silence() => Err(error),
                 Ok(seen) => Ok(seen.map_err(|error| Unknown::from(&error))),
                 Err(panic) => Ok(Err(Unknown::panicked(&panic))),

@@ -85,7 +85,7 @@ async fn replicas_that_others_scale_are_nobodys_of_narus_and_stay_as_they_are() 
         let nothing = release::release(&context, &target).await;
         [again, done, nothing]
     });
-    let path = "/apis/apps/v1/namespaces/shop/deployments/total-sum?";
+    let path = "/apis/apps/v1/namespaces/shop/deployments/total-sum";
     for status in [StatusCode::CONFLICT, StatusCode::OK] {
         let (line, _) = answer(&mut server, StatusCode::OK, metadata(owned(), Some("2"))).await;
         assert!(line.starts_with(&format!("GET {path}")), "{line}");

@@ -73,7 +73,7 @@ async fn a_decision_is_in_the_status_with_its_figures_and_stays_there_when_the_o
         made.message.starts_with("lag 0 over 3 partitions, ") && made.message.ends_with("at least 1"),
         "{made:?}"
     );
-    assert!(made.time.parse::<jiff::Timestamp>().is_ok(), "{made:?}");
+    assert!(made.time.parse::<Timestamp>().is_ok(), "{made:?}");
 
     // Another operator knows of it what the status says.
     live(1);
