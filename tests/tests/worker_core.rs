@@ -5,6 +5,7 @@
     reason = "a helper of tests that cannot go on ends the test"
 )]
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use naru_tests::loopback::{Kafka, eventually};
@@ -316,6 +317,46 @@ fn a_member_whose_place_was_taken_cannot_commit_and_is_told() {
         told = matches!(zombie.poll(POLL), Err(ConsumerError::Replaced { .. }));
         told
     });
+}
+
+#[test]
+fn a_partition_whose_owner_was_restarted_between_two_rebalances_is_given_to_somebody() {
+    let kafka = Kafka::start();
+    kafka.create_topic("in", 2);
+    let join = |name: &str| GroupConsumer::join(&kafka.contract(), "group", name, "in").unwrap();
+    let first = join("pod-1");
+    assert_eq!(assigned(&first).len(), 2);
+    let second = join("pod-2");
+    eventually(WITHIN, "the first one is to give one up", || {
+        second.poll(POLL).unwrap();
+        matches!(first.poll(POLL).unwrap(), Event::Revoked(_))
+    });
+    // Before it has, and has joined again.
+    drop(first);
+    let mut members = [
+        ("pod-1", join("pod-1"), BTreeSet::new()),
+        ("pod-2", second, BTreeSet::new()),
+    ];
+    let started = Instant::now();
+    eventually(Duration::from_secs(90), "each has one", || {
+        for (name, member, owned) in &mut members {
+            match member.poll(POLL) {
+                Ok(Event::Assigned(assigned)) => owned.extend(assigned.iter().map(|one| one.partition)),
+                Ok(Event::Revoked(revoked)) => {
+                    owned.retain(|partition| !revoked.partitions.contains(partition));
+                }
+                Ok(_) => {}
+                // As a worker, which begins another session.
+                Err(error) => {
+                    assert!(matches!(error, ConsumerError::Unowned { .. }), "{error}");
+                    *member = join(name);
+                    owned.clear();
+                }
+            }
+        }
+        members.iter().all(|(_, _, owned)| owned.len() == 1)
+    });
+    println!("given after {:?}", started.elapsed());
 }
 
 #[test]

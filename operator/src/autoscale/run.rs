@@ -184,7 +184,7 @@ async fn look(context: &Context, target: &Target, mut watched: Watched, written:
     let look = Look {
         seen: stalled.into_iter().chain(produced).collect(),
         lag: Some(lag),
-        refusal: scaled.done.err().or(released.err()),
+        refusal: scaled.done.err().or_else(|| released.err()),
         news: News {
             desired: watched.desired,
             figures: scaled.decision.figures,

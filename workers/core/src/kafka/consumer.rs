@@ -13,6 +13,7 @@
 mod closing;
 mod leaving;
 mod rebalance;
+mod unowned;
 
 use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
@@ -24,6 +25,7 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use snafu::{ResultExt, Snafu, ensure};
 use tracing::{debug, info, warn};
 
+use self::unowned::Unowned;
 use super::{config, topic};
 use crate::drain::Drain;
 use crate::native::BatchConsumer;
@@ -71,6 +73,8 @@ pub enum Error {
     /// It would be lost if this was not the end of the session.
     #[snafu(display("a message of partition {partition} of topic {topic:?} arrived outside of a batch"))]
     Astray { topic: String, partition: i32 },
+    #[snafu(display("nobody in group {group:?} had partitions {partitions:?}: joining anew"))]
+    Unowned { group: String, partitions: Vec<i32> },
     #[snafu(display("the worker is to stop"))]
     Stopping,
 }
@@ -126,6 +130,7 @@ pub struct GroupConsumer {
     has_joined: Cell<bool>,
     /// What is assigned from now on is not read.
     leaving: Cell<bool>,
+    unowned: RefCell<Unowned>,
     last_error: RefCell<Option<KafkaError>>,
 }
 
@@ -160,6 +165,7 @@ impl GroupConsumer {
             unanswered: Cell::new(false),
             has_joined: Cell::new(false),
             leaving: Cell::new(false),
+            unowned: RefCell::new(Unowned::new()),
             last_error: RefCell::default(),
         })
     }
@@ -182,6 +188,7 @@ impl GroupConsumer {
     /// Must be called more often than every `max.poll.interval.ms` (60 s).
     pub fn poll(&self, timeout: Duration) -> Result<Event<'_>, Error> {
         self.release()?;
+        self.look_for_unowned()?;
         let deadline = Instant::now() + timeout;
         loop {
             // What concerns the whole client: all that batches do not bring.

@@ -33,8 +33,9 @@ mod tests {
     fn a_partition_is_starved_when_none_of_its_records_has_arrived_for_half_a_minute() {
         let start = Instant::now();
         let mut starved = Starved::default();
+        type At = (i32, i64);
         // (second, partitions with records, the one that is starved)
-        let looks: [(u64, &[(i32, i64)], Option<(i32, i64)>); 7] = [
+        let looks: [(u64, &[At], Option<At>); 7] = [
             (0, &[(0, 7), (1, 3)], None),
             (25, &[(0, 7), (1, 3)], None),
             // Something has arrived from 1.

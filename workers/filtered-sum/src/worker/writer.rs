@@ -40,13 +40,12 @@ impl Writer {
     /// To be opened before anything is read: it ends the transaction that a killed predecessor may have left open.
     pub(super) fn open(config: &FilteredSumWorker, context: &Context) -> Result<Self, Error> {
         let (kafka, name) = (&config.kafka, format!("{}.{}", config.group, context.instance));
+        let transactional = TransactionalProducer::open_until(kafka, &name, &context.drain)?;
         Ok(match config.delivery {
-            Delivery::ExactlyOnce => {
-                Self::Transactions(TransactionalProducer::open(kafka, &name)?.until(&context.drain))
-            }
+            Delivery::ExactlyOnce => Self::Transactions(transactional),
             Delivery::IdempotentUpsert => {
-                // The predecessor may have been one with transactions.
-                drop(TransactionalProducer::open(kafka, &name)?);
+                // It was opened for a predecessor with transactions.
+                drop(transactional);
                 Self::Upserts(UpsertProducer::open(kafka, &name)?.until(&context.drain))
             }
         })

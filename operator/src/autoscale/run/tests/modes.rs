@@ -66,7 +66,7 @@ fn owned() -> Value {
     ])
 }
 
-fn metadata(managed: Value, first: Option<&str>) -> Value {
+fn metadata(managed: &Value, first: Option<&str>) -> Value {
     let annotations = first.map(|first| json!({ "naru.dev/first-replicas": first }));
     json!({
         "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata",
@@ -87,12 +87,12 @@ async fn replicas_that_others_scale_are_nobodys_of_narus_and_stay_as_they_are() 
     });
     let path = "/apis/apps/v1/namespaces/shop/deployments/total-sum";
     for status in [StatusCode::CONFLICT, StatusCode::OK] {
-        let (line, _) = answer(&mut server, StatusCode::OK, metadata(owned(), Some("2"))).await;
+        let (line, _) = answer(&mut server, StatusCode::OK, metadata(&owned(), Some("2"))).await;
         assert!(line.starts_with(&format!("GET {path}")), "{line}");
         let conflict = json!({ "kind": "Status", "status": "Failure", "code": 409, "reason": "Conflict", "message": "",
             "metadata": {}, "details": {} });
         let found = if status == StatusCode::OK {
-            metadata(json!([]), None)
+            metadata(&json!([]), None)
         } else {
             conflict
         };
@@ -131,7 +131,7 @@ async fn replicas_that_others_scale_are_nobodys_of_narus_and_stay_as_they_are() 
         assert_eq!(managed[2]["subresource"], "scale");
     }
     let released = json!([{ "manager": "kube-controller-manager", "operation": "Update", "fieldsV1": owned()[3]["fieldsV1"] }]);
-    answer(&mut server, StatusCode::OK, metadata(released, None)).await;
+    answer(&mut server, StatusCode::OK, metadata(&released, None)).await;
     assert_eq!(work.await.unwrap(), [Ok(false), Ok(true), Ok(true)]);
     assert!(
         server.next_request().await.is_none(),
@@ -160,9 +160,9 @@ async fn the_replicas_are_given_up_once_and_that_others_scale_is_said() {
             watches.put([(target.object.clone(), watched)]);
             watches.keep(&[]).await;
         });
-        let (line, _) = answer(&mut server, StatusCode::OK, metadata(owned(), None)).await;
+        let (line, _) = answer(&mut server, StatusCode::OK, metadata(&owned(), None)).await;
         assert!(line.starts_with("GET "), "{line}");
-        let (line, _) = answer(&mut server, StatusCode::OK, metadata(json!([]), None)).await;
+        let (line, _) = answer(&mut server, StatusCode::OK, metadata(&json!([]), None)).await;
         assert!(line.starts_with("PATCH "), "{line}");
         let (line, body) = answer(&mut server, StatusCode::OK, resource()).await;
         assert!(line.contains("/filteredsums/total/status?"), "{line}");

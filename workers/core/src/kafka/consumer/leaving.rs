@@ -18,15 +18,20 @@ impl GroupConsumer {
             longest: within,
             ..LEAVE
         });
-        self.leaving.set(true);
-        // Librdkafka does not leave while its first request to join is under way, which the group takes up nevertheless.
-        let joined = self.has_joined.get() || self.poll_until(&deadline, || self.has_joined.get());
-        self.consumer.unsubscribe();
-        // It leaves once the revocation that follows is answered, but tells nobody: ask the broker.
-        let left = joined && self.poll_until(&deadline, || !self.is_listed(deadline.left().min(ASK)));
+        let left = self.give_up(&deadline);
         if !left {
             warn!(group = %self.group, "the group was not left in time");
         }
+    }
+
+    /// Leaves the group, if there is time. Nothing is read from then on.
+    pub(super) fn give_up(&self, deadline: &Deadline) -> bool {
+        self.leaving.set(true);
+        // Librdkafka does not leave while its first request to join is under way, which the group takes up nevertheless.
+        let joined = self.has_joined.get() || self.poll_until(deadline, || self.has_joined.get());
+        self.consumer.unsubscribe();
+        // It leaves once the revocation that follows is answered, but tells nobody: ask the broker.
+        joined && self.poll_until(deadline, || !self.is_listed(deadline.left().min(ASK)))
     }
 
     /// Whether this came true in time. It is asked for whenever nothing happens.
