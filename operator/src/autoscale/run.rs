@@ -31,7 +31,7 @@ use self::{
     watched::{Watched, Watches},
 };
 pub use self::{producers::Limit, status::Said};
-use super::{Mode, Obstacle, Policy};
+use super::{Figures, Mode, Obstacle, Policy};
 use crate::{controller::Context, metrics::Object};
 
 /// Targets that are looked at at once.
@@ -151,7 +151,8 @@ async fn look(context: &Context, target: &Target, mut watched: Watched, written:
         return watched;
     };
     let known = lag.as_ref().ok();
-    metrics.lag(&target.object, known.map(|lag| lag.records));
+    let waiting = known.map(|lag| lag.records);
+    metrics.lag(&target.object, waiting);
     let (seen, now) = (workers.replicas(), Instant::now());
     let replicas = watched.replicas(seen, now);
     let partitions = known.map(|lag| {
@@ -187,7 +188,11 @@ async fn look(context: &Context, target: &Target, mut watched: Watched, written:
         refusal: scaled.done.err().or_else(|| released.err()),
         news: News {
             desired: watched.desired,
-            figures: scaled.decision.figures,
+            // All that waits, also where nobody gets on.
+            figures: scaled.decision.figures.map(|figures| Figures {
+                lag: waiting.unwrap_or(figures.lag),
+                ..figures
+            }),
             decisions: watched.untold.clone(),
         },
     };

@@ -436,6 +436,7 @@ async fn conditions_of_the_autoscaler_are_neither_compared_nor_written() {
         "lastTransitionTime": "2026-01-01T00:00:00Z" });
     let _: FilteredSum = world.api.edit(SUM, |sum| {
         sum["status"]["conditions"].as_array_mut().unwrap().push(theirs);
+        sum["status"]["scaling"] = json!({ "desiredReplicas": 3 });
     });
     assert!(world.pass().await.is_empty());
     world.declare("/spec/filter", "price <=".into());
