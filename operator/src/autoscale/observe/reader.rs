@@ -316,7 +316,7 @@ mod tests {
             brokers.request_errors(RDKafkaApiKey::OffsetFetch, &[answer]);
         };
         moved();
-        let told = committed(reader.consumer.client(), "sum", "items", &[0, 1], SOON);
+        let told = committed(reader.consumer.get().client(), "sum", "items", &[0, 1], SOON);
         assert!(
             matches!(
                 told,
