@@ -22,6 +22,8 @@ pub fn config(kafka: Kafka, registry: Registry, group_by: &[&str]) -> FilteredSu
         input_topic: INPUT.to_owned(),
         filter: Some(format!("price == null || price <= {LIMIT}")),
         field: "price".to_owned(),
+        scale: 0,
+        round_floats: false,
         group_by: group_by.iter().map(|field| (*field).to_owned()).collect(),
         output_topic: OUTPUT.to_owned(),
         dead_letter_topic: DEAD.to_owned(),

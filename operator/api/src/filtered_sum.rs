@@ -126,14 +126,15 @@ fn kept_unless_reset() -> Rule {
 fn grouped_as_before() -> Rule {
     Rule::new(format!(
         "{MENDED} || !has(self.spec.reset) || self.spec.reset != 'continue' || \
-         (has(self.spec.sum.groupBy) ? self.spec.sum.groupBy : []) == (has(oldSelf.spec.sum.groupBy) ? oldSelf.spec.sum.groupBy : [])"
+         ((has(self.spec.sum.groupBy) ? self.spec.sum.groupBy : []) == (has(oldSelf.spec.sum.groupBy) ? oldSelf.spec.sum.groupBy : []) && \
+         (has(self.spec.sum.scale) ? self.spec.sum.scale : 0) == (has(oldSelf.spec.sum.scale) ? oldSelf.spec.sum.scale : 0))"
     ))
     .message(FilteredSumSpec::OTHER_GROUPS)
 }
 
 /// What becomes of the totals when `filter` or `sum` is changed, which is refused without it. `fromEarliest`: the input is
 /// summed anew from its start, and the totals stay as they are until that has caught up with them. `continue`: records from
-/// then on are added to them by the new rules; `sum.groupBy` cannot be changed so. Both need `delivery: exactlyOnce`. It counts
+/// then on are added to them by the new rules; `sum.groupBy` and `sum.scale` cannot be changed so. Both need `delivery: exactlyOnce`. It counts
 /// at the moment of the change, or when it is set later where nothing was said then.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -150,9 +151,9 @@ impl FilteredSumSpec {
         different rules: set reset to fromEarliest (the input is summed anew from its start, and the totals stay until that \
         has caught up) or to continue (records from now on are added by the new rules), or create another FilteredSum with \
         another name and output.topic";
-    /// Why other groups are refused.
-    pub const OTHER_GROUPS: &str = "sum.groupBy cannot be changed with reset: continue, since totals by other groups cannot be gone on \
-        with: set reset to fromEarliest";
+    /// Why other groups and another scale are refused.
+    pub const OTHER_GROUPS: &str = "sum.groupBy and sum.scale cannot be changed with reset: continue, since totals by other groups or of \
+        another scale cannot be gone on with: set reset to fromEarliest";
 
     /// Why totals are replaced in transactions only.
     pub const RESET_IS_FENCED: &str = "delivery must be exactlyOnce while reset is set, since only a transaction replaces all totals \
@@ -198,9 +199,20 @@ pub struct FilteredSumInput {
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Sum {
-    /// An integer field. A record without it, or with another type in it, is a dead letter; null adds nothing.
+    /// A field of Avro type int, long or decimal. A record without it, or with another type in it, is a dead letter; null adds
+    /// nothing.
     #[schemars(length(max = 64), regex(pattern = FIELD))]
     pub field: String,
+    /// Digits of the sum behind the point: it is exact, an Avro `decimal(38, scale)`. A value with more digits behind the point
+    /// than that, zeros at its end aside, is a dead letter and never rounded.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 18))]
+    pub scale: u8,
+    /// Sums fields of Avro type float and double too, which are dead letters without it. Each value is rounded half to even to
+    /// `scale` digits behind the point, from the shortest decimal that it can be read from; sums of these are exact, and the same in
+    /// whatever order. A value that is infinite or not a number is a dead letter.
+    #[serde(default)]
+    pub round_floats: bool,
     /// Fields whose values name the group that a record belongs to: one sum each. None: one sum in all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), inner(length(max = 64), regex(pattern = FIELD)), extend("x-kubernetes-list-type" = "set"))]

@@ -177,6 +177,8 @@ const ON_UPDATE: &[Rule] = &[
     ("FilteredSum", "spec.filter", "price < 1000000", "price < 2", "filter and sum cannot be changed without reset"),
     ("FilteredSum", "spec.sum.field", "price", "cost", "set reset to fromEarliest"),
     ("FilteredSum", "spec.sum.groupBy", "[category]", "[]", "cannot be changed without reset"),
+    ("FilteredSum", "spec.sum.scale", "0", "2", "cannot be changed without reset"),
+    ("FilteredSum", "spec.sum.roundFloats", "false", "true", "cannot be changed without reset"),
     ("FilteredSum", "spec.input.topic", "goods", "other", "input, output and kafka cannot be changed"),
     ("FilteredSum", "spec.reset", "continue", "", ""),
     ("FilteredSum", "spec.reset", "fromEarliest", "", ""),
@@ -255,7 +257,7 @@ fn each_rule_accepts_what_can_work_and_refuses_what_cannot() {
 /// refused something.
 fn changes_of_rules() -> BTreeSet<(&'static str, String)> {
     let (schema, old) = (schema_of("FilteredSum"), running("FilteredSum").unwrap());
-    let groups = "sum.groupBy cannot be changed with reset: continue";
+    let groups = "sum.groupBy and sum.scale cannot be changed with reset: continue";
     let fixed = "input, output and kafka cannot be changed";
     let fenced = "delivery must be exactlyOnce while reset is set";
     let mut broken = BTreeSet::new();
@@ -275,6 +277,9 @@ fn changes_of_rules() -> BTreeSet<(&'static str, String)> {
         ("continue", "spec.sum.field", "cost", None),
         ("continue", "spec.sum.groupBy", "[region]", Some(groups)),
         ("continue", "spec.sum.groupBy", "", Some(groups)),
+        ("continue", "spec.sum.scale", "2", Some(groups)),
+        ("continue", "spec.sum.roundFloats", "true", None),
+        ("fromEarliest", "spec.sum.scale", "2", None),
         ("continue", "spec.input.topic", "other", Some(fixed)),
         ("fromEarliest", "spec.delivery", "", None),
         ("fromEarliest", "spec.delivery", "idempotentUpsert", Some(fenced)),

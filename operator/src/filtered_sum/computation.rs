@@ -13,7 +13,7 @@ use kube::{
     runtime::events::EventType,
 };
 use naru_api::{
-    Computation, FilteredSum, FilteredSumSpec, Reset,
+    Computation, FilteredSum, FilteredSumSpec, Reset, Sum,
     condition::{OF_RECONCILERS, reason},
 };
 use serde_json::json;
@@ -42,11 +42,16 @@ pub(super) fn of(sum: &FilteredSum) -> Result<Computation, Error> {
     let had_workers = status.is_some_and(|status| status.replicas.is_some());
     match spec.reset {
         None if had_workers => Err(Error::invalid(FilteredSumSpec::RESET_NEEDED)),
-        Some(Reset::Continue) if had_workers && before.sum.group_by != spec.sum.group_by => {
+        Some(Reset::Continue) if had_workers && is_counted_otherwise(&before.sum, &spec.sum) => {
             Err(Error::invalid(FilteredSumSpec::OTHER_GROUPS))
         }
         _ => Ok(next),
     }
+}
+
+/// Whether totals of one are nothing that the other could be added to.
+fn is_counted_otherwise(before: &Sum, now: &Sum) -> bool {
+    (&before.group_by, before.scale) != (&now.group_by, now.scale)
 }
 
 /// Whether the spec asks for no more than this. What becomes of earlier totals may be said later, where nothing was said.

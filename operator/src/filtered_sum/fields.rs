@@ -14,11 +14,19 @@ use crate::{
 pub(super) fn check(sum: &ValidFilteredSum, schema: &Schema) -> Result<(), Error> {
     let document = &sum.document;
     let summed = find(schema, "sum.field", &document.field, &document.input_topic)?;
-    if !is_integer(&summed.field_type) {
+    if !is_summable(&summed.field_type, document.round_floats) {
+        let (expected, advice) = match document.round_floats {
+            true => ("int, long, decimal, float or double", ""),
+            false if is_summable(&summed.field_type, true) => (
+                "int, long or decimal",
+                "; sum.roundFloats sums it, each value rounded to sum.scale digits behind the point",
+            ),
+            false => ("int, long or decimal", ""),
+        };
         return Err(Error::dependency(
             reason::FIELD_NOT_SUMMABLE,
             format!(
-                "sum.field: field {:?} of topic {:?} has type {}, expected int or long, which may be null",
+                "sum.field: field {:?} of topic {:?} has type {}, expected {expected}, which may be null{advice}",
                 document.field, document.input_topic, summed.field_type
             ),
         ));
@@ -47,18 +55,33 @@ fn find<'a>(schema: &'a Schema, place: &str, name: &str, topic: &str) -> Result<
         })
 }
 
-/// `int` or `long`, alone or in a union with null.
-fn is_integer(field_type: &Value) -> bool {
+/// `int`, `long` or a decimal, or `float` or `double` if these are too, alone or in a union with null.
+fn is_summable(field_type: &Value, with_floats: bool) -> bool {
     match field_type {
-        Value::String(name) => name == "int" || name == "long",
+        Value::String(name) => match name.as_str() {
+            "int" | "long" => true,
+            "float" | "double" => with_floats,
+            _ => false,
+        },
         Value::Array(union) => {
             let others: Vec<_> = union.iter().filter(|branch| *branch != "null").collect();
-            !others.is_empty() && others.into_iter().all(is_integer)
+            !others.is_empty() && others.into_iter().all(|branch| is_summable(branch, with_floats))
         }
-        // A logical type over an integer, such as a timestamp, is one too.
-        Value::Object(object) => object.get("type").is_some_and(is_integer),
+        // What has a logical type, such as a timestamp, is no number of something.
+        Value::Object(object) => match object.get("logicalType").and_then(Value::as_str) {
+            Some("decimal") => true,
+            Some(logical) if is_time(logical) => false,
+            _ => object
+                .get("type")
+                .is_some_and(|inner| is_summable(inner, with_floats)),
+        },
         _ => false,
     }
+}
+
+/// Whether it is one of Avro's logical types over int and long.
+fn is_time(logical_type: &str) -> bool {
+    logical_type == "date" || logical_type.contains("time")
 }
 
 #[cfg(test)]
@@ -70,6 +93,17 @@ mod tests {
     use crate::{filtered_sum::validate, settings::Settings};
 
     fn checked(filter: &str, field: &str, group_by: &[&str]) -> Result<(), String> {
+        checked_by(filter, json!({ "field": field, "groupBy": group_by }))
+    }
+
+    #[test]
+    fn fields_of_floats_are_summed_if_that_is_wanted() {
+        let sum = |round| json!({ "field": "weight", "scale": 2, "roundFloats": round });
+        assert_eq!(checked_by("price < 3", sum(true)), Ok(()));
+        assert!(checked_by("price < 3", sum(false)).is_err());
+    }
+
+    fn checked_by(filter: &str, how: Value) -> Result<(), String> {
         let settings = Settings::try_parse_from([
             "naru-operator",
             "--worker-image=naru/workers:1",
@@ -81,7 +115,7 @@ mod tests {
             "metadata": { "name": "total", "namespace": "shop" },
             "spec": {
                 "input": { "topic": "items" }, "filter": filter,
-                "sum": { "field": field, "groupBy": group_by }, "output": { "topic": "total" },
+                "sum": how, "output": { "topic": "total" },
             },
         }))
         .unwrap();
@@ -90,6 +124,8 @@ mod tests {
             { "name": "fee", "type": ["null", "int"] },
             { "name": "weight", "type": "double" },
             { "name": "title", "type": "string" },
+            { "name": "cost", "type": ["null", { "type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2 }] },
+            { "name": "tax", "type": { "type": "fixed", "name": "T", "size": 8, "logicalType": "decimal", "precision": 9, "scale": 2 } },
             { "name": "soldAt", "type": { "type": "long", "logicalType": "timestamp-millis" } },
         ]}))
         .unwrap();
@@ -98,7 +134,7 @@ mod tests {
 
     #[test]
     fn fields_that_are_there_will_do() {
-        for field in ["price", "fee", "soldAt"] {
+        for field in ["price", "fee", "cost", "tax"] {
             assert_eq!(
                 checked("price < 3 && title != \"\"", field, &["title"]),
                 Ok(()),
@@ -117,10 +153,10 @@ mod tests {
                 "sum.field: records of topic \"items\" have no field \"prce\", only price,",
             ),
             (
-                "cost < 3",
+                "rebate < 3",
                 "price",
                 &[],
-                "filter: records of topic \"items\" have no field \"cost\"",
+                "filter: records of topic \"items\" have no field \"rebate\"",
             ),
             (
                 "price < 3",
@@ -132,7 +168,14 @@ mod tests {
                 "price < 3",
                 "weight",
                 &[],
-                "sum.field: field \"weight\" of topic \"items\" has type \"double\"",
+                "sum.field: field \"weight\" of topic \"items\" has type \"double\", expected int, long or decimal, which may be null; \
+                 sum.roundFloats sums it",
+            ),
+            (
+                "price < 3",
+                "soldAt",
+                &[],
+                "sum.field: field \"soldAt\" of topic \"items\" has type {",
             ),
         ];
         for (filter, field, group_by, expected) in cases {

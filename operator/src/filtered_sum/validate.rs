@@ -74,6 +74,8 @@ pub fn validate(settings: &Settings, sum: &FilteredSum) -> Result<ValidFilteredS
         input_topic: spec.input.topic.clone(),
         filter: spec.filter.clone(),
         field: spec.sum.field.clone(),
+        scale: spec.sum.scale,
+        round_floats: spec.sum.round_floats,
         group_by: spec.sum.group_by.clone(),
         output_topic: spec.output.topic.clone(),
         dead_letter_topic,

@@ -19,8 +19,14 @@ pub struct FilteredSumWorker {
     /// CEL over the record's fields; records for which it is false are counted as dropped. None: all are summed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filter: Option<String>,
-    /// Field that is summed: an Avro `int` or `long`, or a union of one with null. Null adds nothing.
+    /// Field that is summed: an Avro `int`, `long` or `decimal`, or a union of one with null. Null adds nothing.
     pub field: String,
+    /// Digits of the sum behind the point, at most 18. A value with more of them is not summed.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub scale: u8,
+    /// Whether a `float` or `double` is summed too, each rounded half to even to `scale` digits behind the point.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub round_floats: bool,
     /// Fields whose values name the group that a record is added to. Empty: one sum.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub group_by: Vec<String>,
@@ -30,7 +36,7 @@ pub struct FilteredSumWorker {
     pub dead_letter_topic: String,
     /// Time between two commits while there is something to commit, ms.
     pub commit_interval_ms: u64,
-    /// Which computation of the group's sum this is: another filter, field or list of fields to group by has a larger
+    /// Which computation of the group's sum this is: another filter, or another sum of something or by something, has a larger
     /// number than all before it, also if it is one that there was before.
     #[serde(default, skip_serializing_if = "is_default")]
     pub computation: i64,

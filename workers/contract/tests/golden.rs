@@ -18,6 +18,7 @@ fn the_first_filtered_sum_document_stays_readable() {
     assert!(document.group_by.is_empty());
     assert_eq!(document.commit_interval_ms, 100);
     assert_eq!((document.computation, document.reset), (0, None));
+    assert_eq!((document.scale, document.round_floats), (0, false));
     assert_eq!(
         (document.delivery, document.on_error),
         (Delivery::ExactlyOnce, OnError::DeadLetter)
@@ -36,6 +37,16 @@ fn a_filtered_sum_document_says_which_computation_it_is_and_what_becomes_of_earl
     let golden: serde_json::Value =
         serde_json::from_str(include_str!("golden/filtered-sum-reset.json")).unwrap();
     assert_eq!(again, golden);
+}
+
+#[test]
+fn a_filtered_sum_document_says_how_many_digits_the_sum_has_behind_the_point_and_whether_floats_are_rounded()
+{
+    let golden = include_str!("golden/filtered-sum-scale.json");
+    let document: FilteredSumWorker = serde_json::from_str(golden).unwrap();
+    assert_eq!((document.scale, document.round_floats), (2, true));
+    let golden: serde_json::Value = serde_json::from_str(golden).unwrap();
+    assert_eq!(serde_json::to_value(&document).unwrap(), golden);
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! What is known of a set of records: how many there were, and their sum.
 
+use naru_rules::decimal::MAX_DIGITS;
 use snafu::{OptionExt, Snafu, ensure};
 
-/// Largest magnitude of a sum: what the `decimal(38, 0)` of the output holds.
-pub const MAX_SUM: i128 = 10_i128.pow(38) - 1;
+/// Largest magnitude of a sum: what the `decimal(38, scale)` of the output holds.
+pub const MAX_SUM: i128 = MAX_DIGITS;
 
 /// The sum or a count has left the range of its field in the output.
 #[derive(Debug, PartialEq, Eq, Snafu)]
@@ -19,16 +20,16 @@ pub struct Accumulator {
     pub dropped: i64,
     /// Records that could not be decoded or summed.
     pub dead: i64,
-    /// Sum of the field over the records that passed; null adds nothing.
+    /// Sum of the field over the records that passed, in units of its last digit behind the point; null adds nothing.
     pub sum: i128,
 }
 
 impl Accumulator {
     /// One record that passed the filter.
-    pub fn summed(value: Option<i64>) -> Self {
+    pub fn summed(value: Option<i128>) -> Self {
         Self {
             count: 1,
-            sum: value.map_or(0, i128::from),
+            sum: value.unwrap_or(0),
             ..Self::default()
         }
     }
@@ -81,7 +82,7 @@ mod tests {
 
     fn fold(values: &[Option<i64>]) -> Accumulator {
         values.iter().fold(Accumulator::default(), |all, value| {
-            all.merge(Accumulator::summed(*value)).unwrap()
+            all.merge(Accumulator::summed(value.map(i128::from))).unwrap()
         })
     }
 

@@ -72,8 +72,8 @@ impl Computation {
             Some(_) if !is_later => {
                 "they are not of an earlier spec than this worker is of; use another output topic for this one"
             }
-            Some(Reset::Continue) if !found.groups_as(ours) => {
-                "with reset: continue they cannot be gone on with by other groups; set reset to fromEarliest to sum the \
+            Some(Reset::Continue) if !found.counts_as(ours) => {
+                "with reset: continue they cannot be gone on with by other groups or with another scale; set reset to fromEarliest to sum the \
                  input anew from its start"
             }
             Some(reset) => return Relation::Earlier(reset),
@@ -173,6 +173,18 @@ mod tests {
         assert!(text.contains("by other groups"), "{text}");
         assert_eq!(
             relation(Some(Reset::FromEarliest), 3, &grouped),
+            Relation::Earlier(Reset::FromEarliest)
+        );
+    }
+
+    #[test]
+    fn totals_of_another_scale_are_not_continued_but_may_be_replaced() {
+        let header = String::from_utf8(identity("sum", "price <= 5", "", 2).to_header()).unwrap();
+        let scaled = Identity::parse(header.replacen('{', r#"{"scale":2,"#, 1).as_bytes()).unwrap();
+        let (text, _) = advice(relation(Some(Reset::Continue), 3, &scaled));
+        assert!(text.contains("with another scale"), "{text}");
+        assert_eq!(
+            relation(Some(Reset::FromEarliest), 3, &scaled),
             Relation::Earlier(Reset::FromEarliest)
         );
     }

@@ -58,7 +58,7 @@ pub fn append(value: Scalar<'_>, text: &mut String) -> Option<()> {
             }
         }
         Scalar::Text(value) => text.push_str(value),
-        Scalar::Double(_) | Scalar::Other => return None,
+        Scalar::Float(_) | Scalar::Double(_) | Scalar::Decimal { .. } | Scalar::Other => return None,
     }
     text.push('|');
     Some(())

@@ -20,6 +20,10 @@ pub struct Identity {
     input_topic: String,
     filter: Option<String>,
     field: String,
+    #[serde(default, skip_serializing_if = "is_default")]
+    scale: u8,
+    #[serde(default, skip_serializing_if = "is_default")]
+    round_floats: bool,
     group_by: Vec<String>,
     #[serde(flatten)]
     pub origin: Origin,
@@ -48,6 +52,8 @@ impl Identity {
             input_topic: config.input_topic.clone(),
             filter: config.filter.clone(),
             field: config.field.clone(),
+            scale: config.scale,
+            round_floats: config.round_floats,
             group_by: config.group_by.clone(),
             origin: Origin {
                 computation: config.computation,
@@ -72,12 +78,14 @@ impl Identity {
     /// Whether both sum the same by the same rules.
     pub fn sums_as(&self, other: &Self) -> bool {
         self.is_of_the_resource_of(other)
-            && (&self.filter, &self.field, &self.group_by) == (&other.filter, &other.field, &other.group_by)
+            && (&self.filter, &self.field, self.round_floats)
+                == (&other.filter, &other.field, other.round_floats)
+            && self.counts_as(other)
     }
 
-    /// Whether both have the same groups.
-    pub fn groups_as(&self, other: &Self) -> bool {
-        self.group_by == other.group_by
+    /// Whether both have the same groups, and sums in the same unit: so that one can be added to the other.
+    pub fn counts_as(&self, other: &Self) -> bool {
+        (&self.group_by, self.scale) == (&other.group_by, other.scale)
     }
 
     pub fn to_header(&self) -> Vec<u8> {
@@ -109,6 +117,12 @@ impl Identity {
                 format!("{:?}", self.field),
                 format!("{:?}", expected.field),
             ),
+            ("scale", self.scale.to_string(), expected.scale.to_string()),
+            (
+                "roundFloats",
+                self.round_floats.to_string(),
+                expected.round_floats.to_string(),
+            ),
             (
                 "groupBy",
                 format!("{:?}", self.group_by),
@@ -131,6 +145,8 @@ mod tests {
             input_topic: "items".to_owned(),
             filter: filter.map(str::to_owned),
             field: "price".to_owned(),
+            scale: 0,
+            round_floats: false,
             group_by: Vec::new(),
             origin: Origin::default(),
         }
@@ -181,5 +197,16 @@ mod tests {
             identity("b", None).differences(&expected),
             r#"consumer group "b", expected "a", filter "", expected "price <= 5""#
         );
+        let scaled = Identity {
+            scale: 2,
+            round_floats: true,
+            ..expected.clone()
+        };
+        assert_eq!(
+            scaled.differences(&expected),
+            "scale 2, expected 0, roundFloats true, expected false"
+        );
+        assert!(!scaled.sums_as(&expected) && !scaled.counts_as(&expected));
+        assert_eq!(Identity::parse(&scaled.to_header()), Some(scaled));
     }
 }

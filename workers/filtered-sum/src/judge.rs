@@ -66,8 +66,12 @@ impl Judge {
     /// The verdict by the whole record.
     fn decode(&mut self, message: &[u8]) -> Result<Verdict, String> {
         let record = self.decoder.decode(message).map_err(|error| chain(&error))?;
+        let mut row = vec![Scalar::Other; self.rules.wanted().len()];
+        self.decoder
+            .project(message, &mut row)
+            .map_err(|error| chain(&error))?;
         self.rules
-            .judge(&record, &mut self.group)
+            .judge(&record, &row, &mut self.group)
             .map_err(|error| chain(&error))
     }
 }

@@ -7,6 +7,9 @@
 //! Without transactions (`delivery: idempotentUpsert`) the totals alone are the truth, and may come again:
 //! `docs/adr/0007-upserts-without-transactions.md`.
 //!
+//! Sums are integers of units of their last digit behind the point ([`rules`]), so that they add up exactly; floats are rounded to such
+//! before they are added, if they are at all: `docs/adr/0008-floats-are-rounded-to-fixed-point.md`.
+//!
 //! What happens when:
 //!
 //! * **several workers** share the partitions; each writes only the totals of its own;

@@ -177,11 +177,13 @@ impl Overall {
             accumulator,
         };
         let all = sums.remove_entry(&None);
+        // By other rules the same digits may be another number.
+        let is_of_others = !self.written_is_ours && !self.written_offsets.is_empty();
         let gone = self.written.keys().filter(|group| !sums.contains_key(group));
         let removed = gone.flatten().cloned().collect();
         let groups = sums
             .into_iter()
-            .filter(|(group, sum)| self.written.get(*group) != Some(&Some(*sum)));
+            .filter(|(group, sum)| is_of_others || self.written.get(*group) != Some(&Some(*sum)));
         Ok(Changes {
             totals: groups.chain(all).map(total).collect(),
             removed,
@@ -431,6 +433,21 @@ mod tests {
             sums(&overall),
             [("total/a".to_owned(), 1), ("total".to_owned(), 1)]
         );
+    }
+
+    #[test]
+    fn a_group_is_written_again_by_new_rules_also_if_its_digits_are_the_same() {
+        let mut overall = Overall::default();
+        for total in [subtotal(0, 3, Some("a"), 500), subtotal(0, 3, None, 500)] {
+            overall.observe(total, true);
+        }
+        for mut total in overall.changes().unwrap().totals {
+            // As of a sum with another scale.
+            total.accumulator.sum = 500;
+            overall.observe(total, false);
+        }
+        let all = [("total/a".to_owned(), 500), ("total".to_owned(), 500)];
+        assert_eq!(sums(&overall), all);
     }
 
     #[test]

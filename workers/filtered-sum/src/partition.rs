@@ -12,10 +12,11 @@ use crate::total::{Scope, Total};
 /// What a record is to the sum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome<'a> {
-    /// It passed the filter. `group` is `None` when nothing is grouped, `value` when the field is null.
+    /// It passed the filter. `group` is `None` when nothing is grouped, `value` when the field is null; it is in units of
+    /// the sum's last digit behind the point.
     Summed {
         group: Option<&'a str>,
-        value: Option<i64>,
+        value: Option<i128>,
     },
     /// The filter dropped it, or it is a tombstone: there is nothing to add.
     Dropped,
@@ -250,7 +251,7 @@ mod tests {
     use super::*;
     use crate::accumulator::MAX_SUM;
 
-    fn summed(group: &str, value: i64) -> Outcome<'_> {
+    fn summed(group: &str, value: i128) -> Outcome<'_> {
         Outcome::Summed {
             group: Some(group),
             value: Some(value),
@@ -260,7 +261,10 @@ mod tests {
     fn any_outcome() -> impl Strategy<Value = Outcome<'static>> {
         let group = prop_oneof![Just(None), Just(Some("a")), Just(Some("b"))];
         prop_oneof![
-            (group, any::<Option<i64>>()).prop_map(|(group, value)| Outcome::Summed { group, value }),
+            (group, any::<Option<i64>>()).prop_map(|(group, value)| Outcome::Summed {
+                group,
+                value: value.map(i128::from)
+            }),
             Just(Outcome::Dropped),
             Just(Outcome::Dead),
         ]

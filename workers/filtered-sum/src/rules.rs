@@ -2,6 +2,7 @@
 
 use apache_avro::types::Value;
 use naru_contract::FilteredSumWorker;
+use naru_rules::decimal::{Decimal, MAX_SCALE, Misfit};
 use naru_rules::filter::{self, EvaluateError, Filter, FilterError, Scalar, type_name};
 use snafu::{OptionExt, Snafu};
 
@@ -16,10 +17,22 @@ pub enum Unfit {
     Filter { source: EvaluateError },
     #[snafu(display("the record has no field {field:?}, which is to be summed"))]
     MissingField { field: String },
+    #[snafu(display("field {field:?}, which is to be summed, is a {found}, expected {expected} or null"))]
+    NotANumber {
+        field: String,
+        found: &'static str,
+        expected: &'static str,
+    },
+    #[snafu(display("field {field:?}, which is to be summed, is {value}, expected a finite number"))]
+    NotFinite { field: String, value: String },
     #[snafu(display(
-        "field {field:?}, which is to be summed, is a {found}, expected an int, a long or null"
+        "field {field:?}, which is to be summed, has more than {scale} digits behind the point, which is what sum.scale says"
     ))]
-    NotAnInteger { field: String, found: &'static str },
+    Fraction { field: String, scale: u8 },
+    #[snafu(display(
+        "field {field:?}, which is to be summed, has more than 38 digits, of which sum.scale puts {scale} behind the point"
+    ))]
+    TooLarge { field: String, scale: u8 },
     #[snafu(transparent)]
     Group { source: GroupError },
 }
@@ -28,8 +41,52 @@ pub enum Unfit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     Dropped,
-    /// It adds this, or nothing if it is null, to the sum of all and to that of its group.
-    Summed(Option<i64>),
+    /// It adds this, or nothing if it is null, to the sum of all and to that of its group. It is in units of the sum's last
+    /// digit behind the point.
+    Summed(Option<i128>),
+}
+
+/// What the sum is counted in.
+#[derive(Clone, Copy, Debug)]
+struct Unit {
+    /// Its digits behind the point.
+    scale: u8,
+    /// How many of them are one.
+    one: i128,
+    /// Whether floats and doubles are rounded to it.
+    rounds_floats: bool,
+}
+
+impl Unit {
+    fn new(scale: u8, rounds_floats: bool) -> Self {
+        // The resource has no more digits.
+        let scale = scale.min(MAX_SCALE);
+        Self {
+            scale,
+            one: 10_i128.pow(scale.into()),
+            rounds_floats,
+        }
+    }
+
+    /// An int or a long, of which none has too many digits.
+    #[inline]
+    fn of_integer(self, value: i64) -> i128 {
+        i128::from(value) * self.one
+    }
+
+    /// Any other number, or that it is none that could be summed.
+    fn of_other(self, scalar: &Scalar<'_>) -> Option<Result<i128, Misfit>> {
+        match scalar {
+            Scalar::Decimal { .. } => Some(scalar.as_decimal()?.at(self.scale)),
+            Scalar::Float(value) if self.rounds_floats => {
+                Some(Decimal::of_float(*value)?.rounded_at(self.scale))
+            }
+            Scalar::Double(value) if self.rounds_floats => {
+                Some(Decimal::of_double(*value)?.rounded_at(self.scale))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// The compiled rules of a `FilteredSum`.
@@ -40,6 +97,7 @@ pub enum Verdict {
 pub struct Rules {
     filter: Option<Filter>,
     field: String,
+    unit: Unit,
     group_by: Vec<String>,
     /// Every field that is read, once: those of the filter first, in its order.
     wanted: Vec<String>,
@@ -52,10 +110,16 @@ pub struct Rules {
 impl Rules {
     pub fn compile(config: &FilteredSumWorker) -> Result<Self, FilterError> {
         let filter = config.filter.as_deref().map(filter::compile).transpose()?;
-        Ok(Self::new(filter, config.field.clone(), config.group_by.clone()))
+        let unit = Unit::new(config.scale, config.round_floats);
+        Ok(Self::new(
+            filter,
+            config.field.clone(),
+            unit,
+            config.group_by.clone(),
+        ))
     }
 
-    fn new(filter: Option<Filter>, field: String, group_by: Vec<String>) -> Self {
+    fn new(filter: Option<Filter>, field: String, unit: Unit, group_by: Vec<String>) -> Self {
         let mut wanted = match &filter {
             Some(filter) => filter.fields().iter().cloned().collect(),
             None => Vec::new(),
@@ -72,6 +136,7 @@ impl Rules {
         Self {
             filter,
             field,
+            unit,
             group_by,
             wanted,
             filter_end,
@@ -99,9 +164,9 @@ impl Rules {
             return Some(Verdict::Dropped);
         }
         let value = match row.get(self.place)? {
-            Scalar::Integer(value) => Some(*value),
+            Scalar::Integer(value) => Some(self.unit.of_integer(*value)),
             Scalar::Null => None,
-            _ => return None,
+            other => Some(self.unit.of_other(other)?.ok()?),
         };
         if self.has_groups() {
             group.clear();
@@ -114,12 +179,13 @@ impl Rules {
     }
 
     /// Judges a record, and makes `group` the text of its group if it is summed by group. A record that the filter
-    /// drops is not looked at further: it may lack what the others must have.
-    pub fn judge(&self, record: &Value, group: &mut String) -> Result<Verdict, Unfit> {
+    /// drops is not looked at further: it may lack what the others must have. `row` has its wanted fields and is needed of
+    /// decimals, which are not whole without their schema.
+    pub fn judge(&self, record: &Value, row: &[Scalar<'_>], group: &mut String) -> Result<Verdict, Unfit> {
         let passes = self
             .filter
             .as_ref()
-            .map_or(Ok(true), |filter| filter.matches(record))?;
+            .map_or(Ok(true), |filter| filter.matches(record, &row[..self.filter_end]))?;
         if !passes {
             return Ok(Verdict::Dropped);
         }
@@ -135,20 +201,56 @@ impl Rules {
             .find(|(name, _)| name == field)
             .context(MissingFieldSnafu { field })?;
         let value = match Scalar::of(value) {
-            Scalar::Integer(value) => Some(value),
+            Scalar::Integer(value) => Some(self.unit.of_integer(value)),
             Scalar::Null => None,
-            _ => {
-                return NotAnIntegerSnafu {
-                    field,
-                    found: type_name(value),
-                }
-                .fail();
-            }
+            scalar => Some(self.other(value, scalar, row)?),
         };
         if self.has_groups() {
             group::group(&self.group_by, fields, group)?;
         }
         Ok(Verdict::Summed(value))
+    }
+}
+
+impl Rules {
+    /// What is summed of a field that is neither an integer nor null.
+    fn other(&self, value: &Value, scalar: Scalar<'_>, row: &[Scalar<'_>]) -> Result<i128, Unfit> {
+        let (field, scale) = (&self.field, self.unit.scale);
+        let held = match value {
+            Value::Union(_, held) => held,
+            held => held,
+        };
+        let scalar = match held {
+            Value::Decimal(_) => row.get(self.place).copied().unwrap_or(scalar),
+            _ => scalar,
+        };
+        match (self.unit.of_other(&scalar), scalar) {
+            (Some(Ok(value)), _) => Ok(value),
+            (Some(Err(Misfit::Fraction)), _) => FractionSnafu { field, scale }.fail(),
+            (Some(Err(Misfit::Large)), _) => TooLargeSnafu { field, scale }.fail(),
+            (None, _) if matches!(held, Value::Decimal(_)) => TooLargeSnafu { field, scale }.fail(),
+            (None, Scalar::Double(value)) if self.unit.rounds_floats => {
+                let value = value.to_string();
+                NotFiniteSnafu { field, value }.fail()
+            }
+            (None, Scalar::Float(value)) if self.unit.rounds_floats => NotFiniteSnafu {
+                field,
+                value: value.to_string(),
+            }
+            .fail(),
+            (None, _) => NotANumberSnafu {
+                field,
+                found: match held {
+                    Value::BigDecimal(_) => "big-decimal",
+                    held => type_name(held),
+                },
+                expected: match self.unit.rounds_floats {
+                    true => "an int, a long, a decimal, a float, a double",
+                    false => "an int, a long, a decimal",
+                },
+            }
+            .fail(),
+        }
     }
 }
 
@@ -160,6 +262,7 @@ mod tests {
         Rules::new(
             filter.map(|filter| filter::compile(filter).unwrap()),
             "price".to_owned(),
+            Unit::new(0, false),
             group_by.iter().map(|field| (*field).to_owned()).collect(),
         )
     }
@@ -181,14 +284,15 @@ mod tests {
             field.map_or(Scalar::Other, |(_, value)| Scalar::of(value))
         });
         let (mut quick_text, mut text) = (String::new(), String::new());
-        let quick = rules.judge_row(&row.collect::<Vec<_>>(), &mut quick_text);
-        let verdict = rules.judge(record, &mut text);
+        let row = row.collect::<Vec<_>>();
+        let quick = rules.judge_row(&row, &mut quick_text);
+        let verdict = rules.judge(record, &row, &mut text);
         assert_eq!(quick, verdict.as_ref().ok().copied(), "{rules:?} {record:?}");
         assert_eq!((quick.is_none(), quick_text), (verdict.is_err(), text.clone()));
         verdict.map(|verdict| (verdict, text))
     }
 
-    fn summed(group: &str, value: Option<i64>) -> (Verdict, String) {
+    fn summed(group: &str, value: Option<i128>) -> (Verdict, String) {
         (Verdict::Summed(value), group.to_owned())
     }
 
@@ -209,7 +313,7 @@ mod tests {
             (
                 Some("price <= 1000000"),
                 Value::Long(i64::MIN),
-                summed("", Some(i64::MIN)),
+                summed("", Some(i64::MIN.into())),
             ),
             (Some("price == null"), null(), summed("", None)),
             (None, Value::Int(-3), summed("", Some(-3))),
@@ -241,7 +345,7 @@ mod tests {
     #[test]
     fn a_record_that_can_be_neither_says_why() {
         assert_eq!(
-            rules(None, &[]).judge(&Value::Long(1), &mut String::new()),
+            rules(None, &[]).judge(&Value::Long(1), &[], &mut String::new()),
             Err(Unfit::NotARecord { found: "long" })
         );
         for (rules, record, reason) in [
@@ -253,7 +357,7 @@ mod tests {
             (
                 rules(None, &[]),
                 record(Value::Double(1.0)),
-                "field \"price\", which is to be summed, is a double, expected an int, a long or null",
+                "field \"price\", which is to be summed, is a double, expected an int, a long, a decimal or null",
             ),
             (
                 rules(Some("price < 5"), &[]),

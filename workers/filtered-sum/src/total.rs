@@ -17,8 +17,14 @@ use snafu::{OptionExt, ResultExt, Snafu, ensure};
 use crate::accumulator::{Accumulator, MAX_SUM};
 use crate::decode::Whole;
 
-/// The schema that is registered under `<output topic>-value`.
-pub const SCHEMA: &str = include_str!("total.avsc");
+/// The schema of a sum without digits behind the point. By it all totals are coded: where the point is says only the schema
+/// that is registered.
+const SCHEMA: &str = include_str!("total.avsc");
+
+/// The schema that is registered under `<output topic>-value`, of sums with so many digits behind the point.
+pub fn schema(scale: u8) -> String {
+    SCHEMA.replace(r#""scale": 0"#, &format!(r#""scale": {scale}"#))
+}
 
 static PARSED: LazyLock<Schema> =
     LazyLock::new(|| Schema::parse_str(SCHEMA).expect("the schema is parsed by a test"));

@@ -36,7 +36,7 @@ use crate::output::{Output, Tail};
 use crate::partition::{Outcome, PartitionTotals};
 use crate::restore::{Log, Restored};
 use crate::rules::Rules;
-use crate::total::SCHEMA;
+use crate::total::schema;
 
 /// Longest time without looking whether the process is to stop.
 const POLL: Duration = Duration::from_millis(100);
@@ -152,7 +152,7 @@ impl<'a> Worker<'a> {
         let registry = Arc::new(Registry::new(&config.registry)?);
         let subject = format!("{}-value", config.output_topic);
         let schema_id = context
-            .wait_for(registry.register(&subject, SCHEMA))
+            .wait_for(registry.register(&subject, &schema(config.scale)))
             .context(StoppingSnafu)??;
         let writer = Writer::open(config, context)?;
         let consumer = writer.join(config, context)?;

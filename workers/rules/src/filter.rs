@@ -11,7 +11,11 @@
 //! | boolean, null | bool, null |
 //! | array, map, record | list, map, map with the field names as keys |
 //! | union | the value that it holds |
-//! | decimal, duration | none: [`EvaluateError::UnsupportedType`] |
+//! | decimal, as a field of the record | compared with numbers only, exactly: [`EvaluateError::Decimal`] otherwise |
+//! | decimal within another value, duration | none: [`EvaluateError::UnsupportedType`] |
+//!
+//! A decimal is compared by its value: 1.50 is 1.5. A double, and so a literal such as `999999.99`, is to it the shortest
+//! decimal that it could be read from, which is the one that was written.
 //!
 //! A filter gives true, false or a typed error; there is no third value. In particular for null:
 //!
@@ -27,6 +31,7 @@
 
 mod check;
 mod condition;
+mod decimals;
 mod scalar;
 mod value;
 
@@ -36,6 +41,7 @@ use apache_avro::types::Value;
 use cel::{
     Context, Env, ExecutionError, ParseError, Program,
     common::{
+        ast::IdedExpr,
         types::CelBool,
         value::{CowVal, Val},
     },
@@ -45,6 +51,7 @@ use snafu::Snafu;
 
 pub use self::check::FUNCTIONS;
 use self::condition::Condition;
+use self::decimals::Abstracted;
 pub use self::scalar::Scalar;
 pub use self::value::type_name;
 
@@ -74,7 +81,7 @@ pub enum FilterError {
 }
 
 /// Why a filter has no result for a record.
-#[derive(Debug, PartialEq, Eq, Snafu)]
+#[derive(Clone, Debug, PartialEq, Eq, Snafu)]
 pub enum EvaluateError {
     #[snafu(display("expected a record, found {found}"))]
     NotARecord { found: &'static str },
@@ -82,6 +89,10 @@ pub enum EvaluateError {
     MissingField { field: String },
     #[snafu(display("field {field:?} holds {found}, which a filter cannot read"))]
     UnsupportedType { field: String, found: &'static str },
+    #[snafu(display(
+        "field {field:?} holds a decimal, which a filter can compare with numbers and do nothing else with"
+    ))]
+    Decimal { field: String },
     #[snafu(display("the filter computes with null; of the fields that it reads, null are: {}", fields.join(", ")))]
     Null { fields: Vec<String> },
     #[snafu(display("the filter gave a value of type {found}, expected bool"))]
@@ -98,6 +109,8 @@ struct Compiled {
     expression: String,
     fields: BTreeSet<String>,
     condition: Condition,
+    /// For records in which a field is a decimal.
+    abstracted: Abstracted,
     program: Program,
     environment: Arc<Env>,
 }
@@ -124,10 +137,12 @@ pub fn compile(expression: &str) -> Result<Filter, FilterError> {
     })?;
     let expression = expression.to_owned();
     let condition = Condition::compile(program.expression(), &fields);
+    let abstracted = Abstracted::of(program.expression(), &fields);
     Ok(Filter(Arc::new(Compiled {
         expression,
         fields,
         condition,
+        abstracted,
         program,
         environment: Arc::new(environment),
     })))
@@ -192,27 +207,64 @@ impl Filter {
         self.0.condition.holds(row)
     }
 
-    /// Whether `record` passes. It must be a [`Value::Record`].
-    pub fn matches(&self, record: &Value) -> Result<bool, EvaluateError> {
+    /// Whether `record` passes. It must be a [`Value::Record`]. What `row` has, its [`Self::fields`] in their order, is only
+    /// needed of decimals, which are not whole without their schema; it may be shorter.
+    pub fn matches(&self, record: &Value, row: &[Scalar<'_>]) -> Result<bool, EvaluateError> {
         let Value::Record(record) = record else {
             return NotARecordSnafu {
                 found: type_name(record),
             }
             .fail();
         };
-        let fields = Fields::read(&self.0.fields, record)?;
-        let mut context = Context::with_env(Arc::clone(&self.0.environment));
-        context.set_variable_resolver(&fields);
-        match cel::Value::resolve_val(self.0.program.expression(), &context) {
-            Ok(result) => match result.downcast_ref::<CelBool>() {
-                Some(result) => Ok(*result.inner()),
-                None => NotBoolSnafu {
-                    found: result.get_type().name(),
-                }
-                .fail(),
-            },
-            Err(error) => Err(fields.explain(&error)),
+        let fields = Fields::read(&self.0.fields, record, row)?;
+        if fields.decimals.is_empty() {
+            let result = self.evaluate(self.0.program.expression(), &fields);
+            return result.unwrap_or_else(|error| Err(fields.explain(&error)));
         }
+        let comparisons = &self.0.abstracted.comparisons;
+        let compared = comparisons
+            .iter()
+            .map(|comparison| match comparison.condition.holds(row) {
+                Some(holds) => Ok(holds),
+                None if comparison.reads_decimal(row) => {
+                    Err(fields.incomparable(comparison.condition.fields()))
+                }
+                None => self
+                    .evaluate(&comparison.expression, &fields)
+                    .unwrap_or_else(|error| Err(fields.explain(&error))),
+            })
+            .collect::<Vec<_>>();
+        let names = Compared {
+            fields: &fields,
+            results: &compared,
+        };
+        let result = self.evaluate(&self.0.abstracted.expression, &names);
+        result.unwrap_or_else(|error| match &error {
+            ExecutionError::UndeclaredReference(name) => {
+                match decimals::index(name).map(|index| &compared[index]) {
+                    Some(Err(error)) => Err(error.clone()),
+                    _ => Err(fields.explain(&error)),
+                }
+            }
+            _ => Err(fields.explain(&error)),
+        })
+    }
+
+    fn evaluate(
+        &self,
+        expression: &IdedExpr,
+        names: &dyn VariableResolver,
+    ) -> Result<Result<bool, EvaluateError>, ExecutionError> {
+        let mut context = Context::with_env(Arc::clone(&self.0.environment));
+        context.set_variable_resolver(names);
+        let result = cel::Value::resolve_val(expression, &context)?;
+        Ok(match result.downcast_ref::<CelBool>() {
+            Some(result) => Ok(*result.inner()),
+            None => NotBoolSnafu {
+                found: result.get_type().name(),
+            }
+            .fail(),
+        })
     }
 }
 
@@ -223,27 +275,71 @@ impl fmt::Debug for Filter {
 }
 
 /// The values of the fields that a filter reads, in CEL.
-struct Fields<'r>(Vec<(&'r str, Box<dyn Val + 'r>)>);
+struct Fields<'r> {
+    values: Vec<(&'r str, Box<dyn Val + 'r>)>,
+    /// Names of those that are decimals, and have no value in CEL.
+    decimals: Vec<&'r str>,
+    names: &'r BTreeSet<String>,
+}
 
 impl<'r> Fields<'r> {
-    fn read(names: &'r BTreeSet<String>, record: &'r [(String, Value)]) -> Result<Self, EvaluateError> {
-        let read = |name: &'r String| {
+    fn read(
+        names: &'r BTreeSet<String>,
+        record: &'r [(String, Value)],
+        row: &[Scalar<'_>],
+    ) -> Result<Self, EvaluateError> {
+        let mut fields = Self {
+            values: Vec::with_capacity(names.len()),
+            decimals: Vec::new(),
+            names,
+        };
+        for (place, name) in names.iter().enumerate() {
             let (_, found) = record
                 .iter()
                 .find(|(field, _)| field == name)
                 .ok_or_else(|| EvaluateError::MissingField { field: name.clone() })?;
+            if let Some(Scalar::Decimal { .. }) = row.get(place) {
+                fields.decimals.push(name);
+                continue;
+            }
             let found = value::to_cel(found).map_err(|found| EvaluateError::UnsupportedType {
                 field: name.clone(),
                 found,
             })?;
-            Ok((name.as_str(), found))
-        };
-        names.iter().map(read).collect::<Result<_, _>>().map(Self)
+            fields.values.push((name, found));
+        }
+        Ok(fields)
+    }
+
+    /// Why a decimal cannot be compared with another of the fields in these places.
+    fn incomparable(&self, mut places: impl Iterator<Item = usize>) -> EvaluateError {
+        let null = self.null();
+        let name = |place: usize| self.names.iter().nth(place).map(String::as_str);
+        if places.any(|place| name(place).is_some_and(|name| null.iter().any(|null| null == name))) {
+            return EvaluateError::Null { fields: null };
+        }
+        let field = self.decimals.first().copied().unwrap_or_default().to_owned();
+        EvaluateError::Decimal { field }
+    }
+
+    fn null(&self) -> Vec<String> {
+        let is_null = |value: &dyn Val| value.downcast_ref::<cel::common::types::CelNull>().is_some();
+        let null = self.values.iter().filter(|(_, value)| is_null(value.as_ref()));
+        null.map(|(name, _)| (*name).to_owned()).collect()
     }
 
     /// An operator without an overload for null is the one error that a writer of filters meets all the time.
     fn explain(&self, error: &ExecutionError) -> EvaluateError {
-        let is_null = |value: &dyn Val| value.downcast_ref::<cel::common::types::CelNull>().is_some();
+        if let ExecutionError::UndeclaredReference(name) = error
+            && let Some(name) = self
+                .decimals
+                .iter()
+                .find(|decimal| **decimal == name.trim_start_matches('.'))
+        {
+            return EvaluateError::Decimal {
+                field: (*name).to_owned(),
+            };
+        }
         let about_null = match error {
             ExecutionError::NoSuchOverload(overload) => {
                 overload.argument_types().iter().any(|name| name == "null_type")
@@ -255,10 +351,7 @@ impl<'r> Fields<'r> {
             _ => false,
         };
         if about_null {
-            let null = self.0.iter().filter(|(_, value)| is_null(value.as_ref()));
-            return EvaluateError::Null {
-                fields: null.map(|(name, _)| (*name).to_owned()).collect(),
-            };
+            return EvaluateError::Null { fields: self.null() };
         }
         EvaluateError::Failed {
             reason: error.to_string(),
@@ -268,10 +361,28 @@ impl<'r> Fields<'r> {
 
 impl VariableResolver for Fields<'_> {
     fn resolve<'b>(&'b self, name: &str) -> Option<CowVal<'b, 'b>> {
-        self.0
+        self.values
             .iter()
             .find(|(field, _)| *field == name)
             .map(|(_, value)| CowVal::Borrowed(value.as_ref()))
+    }
+}
+
+/// The fields, and what their comparisons came to.
+struct Compared<'r> {
+    fields: &'r Fields<'r>,
+    results: &'r [Result<bool, EvaluateError>],
+}
+
+impl VariableResolver for Compared<'_> {
+    fn resolve<'b>(&'b self, name: &str) -> Option<CowVal<'b, 'b>> {
+        match decimals::index(name) {
+            Some(index) => {
+                let holds = self.results.get(index)?.as_ref().ok()?;
+                Some(CowVal::owned(CelBool::from(*holds)))
+            }
+            None => self.fields.resolve(name),
+        }
     }
 }
 

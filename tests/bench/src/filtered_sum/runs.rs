@@ -66,6 +66,8 @@ impl Place {
             input_topic: input.to_owned(),
             filter: Some(format!("price <= {LIMIT}")),
             field: "price".to_owned(),
+            scale: 0,
+            round_floats: false,
             group_by: Vec::new(),
             output_topic: output,
             dead_letter_topic: dead,

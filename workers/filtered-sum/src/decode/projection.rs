@@ -62,6 +62,9 @@ pub(super) enum Step {
     Double,
     Fixed(usize),
     Bytes,
+    /// A decimal, of so many bytes and with so many of its digits behind the point.
+    DecimalFixed(usize, u8),
+    DecimalBytes(u8),
     Text,
     /// With its symbols.
     Enum(Box<[String]>),
@@ -156,9 +159,12 @@ impl Compile<'_> {
             Schema::Bytes => Step::Bytes,
             Schema::String => Step::Text,
             Schema::Fixed(fixed) => Step::Fixed(size(fixed)?),
-            Schema::Decimal(DecimalSchema { inner, .. }) => match inner {
-                InnerDecimalSchema::Fixed(fixed) => Step::Fixed(size(fixed)?),
-                InnerDecimalSchema::Bytes => Step::Bytes,
+            Schema::Decimal(DecimalSchema { inner, scale, .. }) => match (inner, u8::try_from(*scale)) {
+                (InnerDecimalSchema::Fixed(fixed), Ok(scale)) => Step::DecimalFixed(size(fixed)?, scale),
+                (InnerDecimalSchema::Bytes, Ok(scale)) => Step::DecimalBytes(scale),
+                // So many digits that they are none of a sum.
+                (InnerDecimalSchema::Fixed(fixed), Err(_)) => Step::Fixed(size(fixed)?),
+                (InnerDecimalSchema::Bytes, Err(_)) => Step::Bytes,
             },
             Schema::BigDecimal => Step::BigDecimal,
             Schema::Duration(fixed) if size(fixed)? == 12 => Step::Fixed(12),

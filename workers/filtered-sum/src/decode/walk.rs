@@ -14,6 +14,7 @@
 
 use apache_avro::Uuid;
 use apache_avro::types::Value;
+use naru_rules::decimal;
 use naru_rules::filter::Scalar;
 
 use super::MAX_ALLOCATION;
@@ -76,11 +77,13 @@ impl<'a> Walk<'a> {
             Step::Long => put(binary::long(bytes)?, Scalar::Integer),
             Step::LongTime => put(binary::long(bytes)?, Scalar::Time),
             Step::Float => put(bytes.split_first_chunk()?, |value| {
-                Scalar::Double(f64::from(f32::from_le_bytes(*value)))
+                Scalar::Float(f32::from_le_bytes(*value))
             }),
             Step::Double => put(bytes.split_first_chunk()?, |value| {
                 Scalar::Double(f64::from_le_bytes(*value))
             }),
+            Step::DecimalFixed(size, scale) => put(bytes.split_at_checked(*size)?, number(*scale)),
+            Step::DecimalBytes(scale) => put(binary::prefixed(bytes)?, number(*scale)),
             Step::Text => put(binary::text(bytes)?, Scalar::Text),
             Step::Enum(symbols) => put(choice(symbols, bytes)?, Scalar::Text),
             Step::UuidFixed => put(bytes.split_first_chunk()?, |value| uuid(Uuid::from_bytes(*value))),
@@ -119,8 +122,8 @@ impl<'a> Walk<'a> {
     fn skip_other(&mut self, step: &'a Step, bytes: &'a [u8]) -> Option<&'a [u8]> {
         match step {
             Step::Boolean => binary::boolean(bytes).map(rest),
-            Step::Fixed(size) => bytes.get(*size..),
-            Step::Bytes => binary::prefixed(bytes).map(rest),
+            Step::Fixed(size) | Step::DecimalFixed(size, _) => bytes.get(*size..),
+            Step::Bytes | Step::DecimalBytes(_) => binary::prefixed(bytes).map(rest),
             Step::Enum(symbols) => choice(symbols, bytes).map(rest),
             Step::UuidFixed => bytes.get(16..),
             Step::UuidBytes => uuid_bytes(bytes).map(rest),
@@ -265,6 +268,11 @@ fn put<'a, T>((value, rest): (T, &'a [u8]), cell: impl FnOnce(T) -> Scalar<'a>) 
 
 fn rest<T>((_, rest): (T, &[u8])) -> &[u8] {
     rest
+}
+
+/// The number that the bytes of a decimal are, if it is one that a scalar has room for.
+fn number<'a>(scale: u8) -> impl FnOnce(&'a [u8]) -> Scalar<'a> {
+    move |bytes| decimal::from_bytes(bytes).map_or(Scalar::Other, |digits| Scalar::decimal(digits, scale))
 }
 
 fn uuid<'a>(uuid: Uuid) -> Scalar<'a> {

@@ -1,5 +1,7 @@
 //! The two ways of judging a message say the same, and the usual ones are judged the quick way.
 
+mod numbers;
+
 use std::sync::Arc;
 
 use apache_avro::Schema;
@@ -173,16 +175,16 @@ fn what_is_wrong_with_a_record_is_said_as_of_the_whole_of_it() {
             "the record has no field \"brand\", which the filter reads",
         ),
         (
-            Some("sold || cost > 5"),
+            Some("!sold || cost * 2 > 5"),
             &[],
             Value::Long(1),
-            "field \"cost\" holds decimal, which a filter cannot read",
+            "field \"cost\" holds a decimal, which a filter can compare with numbers and do nothing else with",
         ),
         (
             None,
             &[],
             Value::String("free".to_owned()),
-            "field \"price\", which is to be summed, is a string, expected an int, a long or null",
+            "field \"price\", which is to be summed, is a string, expected an int, a long, a decimal or null",
         ),
         (
             None,
@@ -246,7 +248,8 @@ proptest! {
         title in "[ab|\\\\자]{0,5}", sold: bool, weight in prop_oneof![any::<f64>(), -2.0..2.0], state in 0..2_u32,
         filter in prop::option::of(prop::sample::select(vec![
             "price <= 5", "price == null || price > 0", "sold", "!sold && weight < 0.5", "state == 'NEW' || price < 0", "title == 'a'",
-            "title.contains('b')", "size(category) == 1 && sold", "cost == 1", "price + 1 > 3", "weight != price", "at == 1700000000000",
+            "title.contains('b')", "size(category) == 1 && sold", "cost == 1", "cost <= 2.58", "sold || cost + 1 > 5",
+            "size(category) == 1 && cost >= 2.58", "price > cost", "price + 1 > 3", "weight != price", "at == 1700000000000",
         ])),
         group_by in prop::sample::subsequence(vec!["title", "state", "sold", "at", "price", "weight", "category"], 0..3),
         damage in prop::option::weighted(0.3, any::<(prop::sample::Index, u8)>()),

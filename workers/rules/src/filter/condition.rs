@@ -14,6 +14,7 @@ use cel::common::ast::operators::{
 use cel::common::ast::{CallExpr, Expr, IdedExpr, LiteralValue};
 
 use super::scalar::Scalar;
+use crate::decimal;
 
 /// A compiled expression.
 #[derive(Debug)]
@@ -73,6 +74,22 @@ impl Condition {
             (Some(text), [part]) => Some(Self::Texts(test(call)?, operand(text)?, operand(part)?)),
             _ => None,
         }
+    }
+
+    /// The places of the fields that it compares, if it is a comparison.
+    pub(super) fn fields(&self) -> impl Iterator<Item = usize> {
+        let (pair, list) = match self {
+            Self::Compares(_, left, right) => ([Some(left), Some(right)], &[][..]),
+            Self::IsAmong(operand, list) => ([Some(operand), None], &list[..]),
+            _ => ([None, None], &[][..]),
+        };
+        pair.into_iter()
+            .flatten()
+            .chain(list)
+            .filter_map(|operand| match operand {
+                Operand::Field(place) => Some(*place),
+                _ => None,
+            })
     }
 
     /// What CEL says, if that is certain.
@@ -205,7 +222,8 @@ fn list(at: &IdedExpr, fields: &BTreeSet<String>) -> Option<Box<[Operand]>> {
         .collect()
 }
 
-/// Numbers of both kinds are compared as doubles; everything else is ordered within its own type only.
+/// Integers and doubles are compared as doubles, as CEL does, and decimals exactly, a double being the shortest decimal that
+/// it could be read from. Everything else is ordered within its own type only.
 #[inline]
 fn order(left: &Scalar<'_>, right: &Scalar<'_>) -> Option<Ordering> {
     use Scalar::{Boolean, Double, Integer, Text, Time};
@@ -216,7 +234,28 @@ fn order(left: &Scalar<'_>, right: &Scalar<'_>) -> Option<Ordering> {
         (Double(left), Double(right)) => left.partial_cmp(right),
         (Text(left), Text(right)) => Some(left.cmp(right)),
         (Boolean(left), Boolean(right)) => Some(left.cmp(right)),
+        _ => order_others(left, right),
+    }
+}
+
+fn order_others(left: &Scalar<'_>, right: &Scalar<'_>) -> Option<Ordering> {
+    use Scalar::{Decimal, Double, Float};
+    match (left, right) {
+        // To a filter a float is the double that it is equal to.
+        (Float(left), right) => order(&Double(f64::from(*left)), right),
+        (left, Float(right)) => order(left, &Double(f64::from(*right))),
+        (Decimal { .. }, Double(right)) => against_double(left, *right),
+        (Double(left), Decimal { .. }) => against_double(right, *left).map(Ordering::reverse),
+        (Decimal { .. }, _) | (_, Decimal { .. }) => Some(left.as_decimal()?.cmp(&right.as_decimal()?)),
         _ => None,
+    }
+}
+
+fn against_double(decimal: &Scalar<'_>, double: f64) -> Option<Ordering> {
+    match decimal::Decimal::of_double(double) {
+        Some(double) => Some(decimal.as_decimal()?.cmp(&double)),
+        // Infinite, or not a number.
+        None => 0.0.partial_cmp(&double),
     }
 }
 

@@ -51,7 +51,7 @@ fn filter(expression: &str) -> Filter {
 }
 
 fn matches(expression: &str) -> Result<bool, EvaluateError> {
-    filter(expression).matches(&product())
+    filter(expression).matches(&product(), &[])
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn what_has_no_result_is_a_typed_error() {
         );
     }
     assert_eq!(
-        filter("true").matches(&Value::Long(1)),
+        filter("true").matches(&Value::Long(1), &[]),
         Err(EvaluateError::NotARecord { found: "long" })
     );
 }
@@ -304,14 +304,14 @@ proptest! {
         let record = Value::Record(vec![("price".to_owned(), union(Value::Long(price)))]);
         for (operator, expected) in [("<=", price <= bound), ("<", price < bound), ("==", price == bound), (">", price > bound)] {
             let filter = filter(&format!("price {operator} {bound}"));
-            prop_assert_eq!(filter.matches(&record), Ok(expected));
+            prop_assert_eq!(filter.matches(&record, &[]), Ok(expected));
         }
     }
 
     #[test]
     fn no_text_makes_the_compiler_fail_otherwise_than_with_an_error(text in "[a-c0-9 .(),'\"<>=!&|?:+*/%{}\\[\\]\\\\-]{0,60}") {
         if let Ok(filter) = compile(&text) {
-            let _ = filter.matches(&product());
+            let _ = filter.matches(&product(), &[]);
         }
     }
 }
@@ -374,7 +374,7 @@ fn a_uuid_is_text_to_cel_only() {
     let record = Value::Record(vec![("id".to_owned(), id)]);
     let filter = filter("id == '00000000-0000-0001-0000-000000000002'");
     assert_eq!(
-        (holds(&filter, &record), filter.matches(&record)),
+        (holds(&filter, &record), filter.matches(&record, &[])),
         (None, Ok(true))
     );
 }
@@ -470,8 +470,187 @@ fn any_expression() -> impl Strategy<Value = String> {
     })
 }
 
+/// What a filter says of fields `a`, `b` and `c`, quickly and as a whole. Decimals are given as digits and scale.
+fn judged(
+    filter: &Filter,
+    values: &[(&str, Result<Value, (i128, u8)>)],
+) -> (Option<bool>, Result<bool, EvaluateError>) {
+    let held = |value: &Result<Value, (i128, u8)>| match value {
+        Ok(value) => value.clone(),
+        Err((digits, _)) => Value::Decimal(Decimal::from(digits.to_be_bytes())),
+    };
+    let record = values
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), held(value)))
+        .collect();
+    let row = filter
+        .fields()
+        .iter()
+        .map(|name| match values.iter().find(|(field, _)| field == name) {
+            Some((_, Ok(value))) => Scalar::of(value),
+            Some((_, Err((digits, scale)))) => Scalar::decimal(*digits, *scale),
+            None => Scalar::Other,
+        });
+    let row = row.collect::<Vec<_>>();
+    (filter.holds(&row), filter.matches(&Value::Record(record), &row))
+}
+
+#[test]
+fn a_decimal_is_compared_to_the_last_digit_in_both_ways() {
+    let cents = |cents: i128| Err((cents, 2));
+    let huge = 10_i128.pow(37);
+    for (expression, price, expected) in [
+        ("price <= 1000000", cents(99_999_999), true),
+        ("price <= 1000000", cents(100_000_000), true),
+        ("price <= 1000000", cents(100_000_001), false),
+        ("1000000 >= price", cents(100_000_001), false),
+        ("price <= 999999.99", cents(99_999_999), true),
+        ("price < 999999.99", cents(99_999_999), false),
+        ("price == 1000000.01", cents(100_000_001), true),
+        ("1000000.01 == price", cents(100_000_001), true),
+        ("price == 1000000.01", cents(100_000_000), false),
+        ("1000000 == price", Err((1_000_000, 0)), true),
+        ("price in [1, 999999.99, null]", cents(99_999_999), true),
+        ("price in [1, null]", cents(99_999_999), false),
+        ("price != null && price > -0.01", cents(0), true),
+        ("price > -0.01", cents(-1), false),
+        ("price == 'a' || price == true", cents(0), false),
+        // What a double has no room for.
+        (
+            "price > 9007199254740992.0",
+            Err((9_007_199_254_740_993, 0)),
+            true,
+        ),
+        ("price > 9007199254740992", Err((90_071_992_547_409_921, 1)), true),
+        (
+            "price > 9223372036854775807",
+            Err((i128::from(i64::MAX) * 10 + 1, 1)),
+            true,
+        ),
+        ("price > 9.99999999999999e36", Err((huge, 0)), true),
+        ("price == 1e37", Err((huge, 0)), true),
+        ("price == 1.0e37", Err((huge, 0)), true),
+        ("price == 0.1", Err((10_i128.pow(36), 37)), true),
+        (
+            "price > other && other < price && price != other",
+            Err((101, 2)),
+            true,
+        ),
+        // With what only CEL can tell.
+        (
+            "size(category) == 1 && price <= 1000000",
+            cents(100_000_000),
+            true,
+        ),
+        (
+            "size(category) == 1 && price <= 1000000",
+            cents(100_000_001),
+            false,
+        ),
+        (
+            "(price > 5 ? category.exists(price, price == 'x') : false)",
+            cents(501),
+            true,
+        ),
+        ("int(other) == 1 && (price >= 5) == true", cents(500), true),
+    ] {
+        let category = Ok(Value::Array(vec![text("x")]));
+        let filter = filter(expression);
+        let (quick, whole) = judged(
+            &filter,
+            &[
+                ("category", category),
+                ("other", Ok(Value::Long(1))),
+                ("price", price),
+            ],
+        );
+        assert_eq!(whole, Ok(expected), "{expression}");
+        assert_eq!(quick.unwrap_or(expected), expected, "{expression}");
+        let is_plain = !expression.contains("category") && !expression.contains("int(");
+        assert_eq!(quick.is_some(), is_plain, "{expression}");
+    }
+}
+
+#[test]
+fn a_decimal_can_be_used_for_nothing_else() {
+    let decimal = EvaluateError::Decimal {
+        field: "price".to_owned(),
+    };
+    for (expression, expected) in [
+        ("price + 1 > 5", Err(decimal.clone())),
+        ("5 == price * 2", Err(decimal.clone())),
+        ("price == 1u", Err(decimal.clone())),
+        ("type(price) == int", Err(decimal.clone())),
+        ("double(price) > 5.0", Err(decimal.clone())),
+        ("[1, 5].exists(one, one == price)", Err(decimal.clone())),
+        ("price", Err(decimal.clone())),
+        ("price < 'a'", Err(decimal)),
+        (
+            "price < other",
+            Err(EvaluateError::Null {
+                fields: vec!["other".to_owned()],
+            }),
+        ),
+        ("true || price + 1 > 5", Ok(true)),
+        ("price + 1 > 5 && price > 5", Ok(false)),
+        ("other + 1 > 5 || price == 5", Ok(true)),
+    ] {
+        let (quick, whole) = judged(
+            &filter(expression),
+            &[("other", Ok(Value::Null)), ("price", Err((500, 2)))],
+        );
+        assert_eq!(whole, expected, "{expression}");
+        assert_eq!(quick, quick.and(expected.ok()), "{expression}");
+    }
+    let nested = vec![("cost".to_owned(), Value::Decimal(Decimal::from(vec![1])))];
+    let (_, whole) = judged(
+        &filter("item.cost > 5 && price > 1"),
+        &[("item", Ok(Value::Record(nested))), ("price", Err((500, 2)))],
+    );
+    assert_eq!(
+        whole.unwrap_err().to_string(),
+        "field \"item\" holds decimal, which a filter cannot read"
+    );
+}
+
+fn any_decimal() -> impl Strategy<Value = (i128, u8)> {
+    prop_oneof![
+        (any::<i128>(), 0..40_u8),
+        (-300..300_i128, 0..4_u8),
+        (-3..3_i128, 0..3_u8).prop_map(|(whole, scale)| (whole * 10_i128.pow(scale.into()), scale))
+    ]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1500))]
+
+    #[test]
+    fn what_scalars_decide_is_what_the_whole_says_also_of_decimals(expression in any_expression(), values in prop::collection::vec((any_decimal(), any_value(), any_decimal()), 4)) {
+        let Ok(filter) = compile(&expression) else { return Ok(()) };
+        for (a, b, c) in values {
+            let (quick, whole) = judged(&filter, &[("a", Err(a)), ("b", Ok(b.clone())), ("c", Err(c))]);
+            if let Some(holds) = quick {
+                prop_assert_eq!(whole, Ok(holds), "{} {:?} {:?} {:?}", expression, a, b, c);
+            }
+        }
+    }
+
+    /// CEL is right by definition where it has a type for the number.
+    #[test]
+    fn a_decimal_without_a_fraction_passes_where_a_long_does(expression in any_expression(), values in prop::collection::vec((-3..3_i64, any_value(), 0..9_u8), 4)) {
+        let Ok(filter) = compile(&expression) else { return Ok(()) };
+        for (a, b, scale) in values {
+            let long = || Ok(Value::Long(a));
+            let decimal = || Err((i128::from(a) * 10_i128.pow(scale.into()), scale));
+            let (quick_expected, expected) = judged(&filter, &[("a", long()), ("b", Ok(b.clone())), ("c", long())]);
+            let (quick, found) = judged(&filter, &[("a", decimal()), ("b", Ok(b.clone())), ("c", decimal())]);
+            prop_assert_eq!(quick, quick_expected, "{} {} {:?}", expression, a, b);
+            // What does more with a decimal than to compare it has no result.
+            if let Ok(found) = found {
+                prop_assert_eq!(Ok(found), expected, "{} {} {:?}", expression, a, b);
+            }
+        }
+    }
 
     #[test]
     fn what_scalars_decide_is_what_cel_says(expression in any_expression(), values in prop::collection::vec((any_value(), any_value(), any_value()), 4)) {
@@ -479,7 +658,7 @@ proptest! {
         for (a, b, c) in values {
             let record = Value::Record([("a", a), ("b", b), ("c", c)].map(|(name, value)| (name.to_owned(), value)).into());
             if let Some(holds) = holds(&filter, &record) {
-                prop_assert_eq!(filter.matches(&record), Ok(holds), "{} {:?}", expression, record);
+                prop_assert_eq!(filter.matches(&record, &[]), Ok(holds), "{} {:?}", expression, record);
             }
         }
     }

@@ -21,6 +21,53 @@ fn oracle(schema: &Schema, datum: &[u8]) -> Option<Value> {
     bytes.0.is_empty().then_some(value)
 }
 
+/// What a field holds. A value does not say where the point of a decimal is, so that is taken from the schema.
+fn scalar<'v>(schema: &Schema, name: &str, value: &'v Value) -> Scalar<'v> {
+    let Schema::Record(record) = schema else {
+        panic!("{schema:?} is a record")
+    };
+    let mut field = &record.fields[record.lookup[name]].schema;
+    let mut held = value;
+    if let (Value::Union(branch, value), Schema::Union(union)) = (value, field) {
+        (held, field) = (value, &union.variants()[*branch as usize]);
+    }
+    let (Value::Decimal(held), scale) = (held, scale(schema, field)) else {
+        return Scalar::of(value);
+    };
+    // apache-avro has no bytes for the zero that it makes of none.
+    let bytes = Vec::<u8>::try_from(held).unwrap_or_default();
+    let sign = match bytes.first() {
+        Some(0x80..) => -1_i128,
+        _ => 0,
+    };
+    let digits = bytes.iter().try_fold(sign, |digits, byte| {
+        digits.checked_mul(256)?.checked_add(i128::from(*byte))
+    });
+    match digits {
+        Some(digits) => Scalar::decimal(digits, u8::try_from(scale.unwrap()).unwrap()),
+        None => Scalar::Other,
+    }
+}
+
+/// Of a decimal, or of the name of one.
+fn scale(schema: &Schema, field: &Schema) -> Option<usize> {
+    match field {
+        Schema::Decimal(decimal) => Some(decimal.scale),
+        Schema::Ref { name } => {
+            let resolved = apache_avro::schema::ResolvedSchema::try_from(schema).unwrap();
+            let full = name.fully_qualified_name(match schema {
+                Schema::Record(record) => record.name.namespace(),
+                _ => None,
+            });
+            match resolved.get_names()[full.as_ref()] {
+                Schema::Decimal(decimal) => Some(decimal.scale),
+                _ => None,
+            }
+        }
+        _ => None,
+    }
+}
+
 /// Whether the bytes are a datum; panics when apache-avro says otherwise, or holds something else to be in its fields.
 fn is_datum(schema: &Schema, wanted: &[String], datum: &[u8]) -> bool {
     let projection = Projection::compile(schema, wanted).unwrap();
@@ -38,7 +85,7 @@ fn is_datum(schema: &Schema, wanted: &[String], datum: &[u8]) -> bool {
     if let Some(Value::Record(fields)) = &expected {
         let fields = fields
             .iter()
-            .map(|(name, value)| (name.as_str(), Scalar::of(value)));
+            .map(|(name, value)| (name.as_str(), scalar(schema, name, value)));
         let fields = fields.collect::<BTreeMap<_, _>>();
         let expected = wanted
             .iter()

@@ -49,12 +49,14 @@ fn any_shape() -> impl Strategy<Value = Shape> {
         logical("bytes", "uuid"),
         logical("bytes", "big-decimal"),
         json!({"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2}),
+        json!({"type": "bytes", "logicalType": "decimal", "precision": 38, "scale": 0}),
+        json!({"type": "bytes", "logicalType": "decimal", "precision": 77, "scale": 40}),
     ]);
     let leaf = prop_oneof![
         8 => simple.prop_map(Shape::Simple),
         1 => (1..4_u8).prop_map(Shape::Enum),
         1 => (0..9_usize).prop_map(|size| Shape::Fixed(size, None)),
-        1 => prop::sample::select(vec![(8, "decimal"), (12, "duration"), (16, "uuid")])
+        1 => prop::sample::select(vec![(8, "decimal"), (16, "decimal"), (21, "decimal"), (12, "duration"), (16, "uuid")])
             .prop_map(|(size, logical)| Shape::Fixed(size, Some(logical))),
         1 => any::<u8>().prop_map(Shape::Again),
     ];
@@ -162,6 +164,21 @@ impl Source {
         self.next().cast_signed() >> shift
     }
 
+    /// Bytes that often begin as a number of fewer bytes does.
+    fn number(&mut self, count: usize) -> Vec<u8> {
+        let mut bytes = self.bytes(count);
+        let padding = match self.below(3) {
+            0 => None,
+            1 => Some(0),
+            _ => Some(0xff),
+        };
+        if let Some(padding) = padding {
+            let padded = self.below(count + 1);
+            bytes[..padded].fill(padding);
+        }
+        bytes
+    }
+
     fn bytes(&mut self, count: usize) -> Vec<u8> {
         (0..count).map(|_| self.next() as u8).collect()
     }
@@ -228,7 +245,7 @@ fn write(
             ..
         }) => {
             let count = source.below(20);
-            prefixed(&source.bytes(count), out);
+            prefixed(&source.number(count), out);
         }
         Schema::String => prefixed(TEXTS[source.below(TEXTS.len())].as_bytes(), out),
         Schema::Uuid(UuidSchema::String) => {
@@ -256,7 +273,7 @@ fn write(
         | Schema::Decimal(DecimalSchema {
             inner: InnerDecimalSchema::Fixed(fixed),
             ..
-        }) => out.extend(source.bytes(fixed.size)),
+        }) => out.extend(source.number(fixed.size)),
         Schema::Enum(symbols) => long(source.below(symbols.symbols.len()) as i64, out),
         Schema::Array(array) => blocks(source, depth, out, |source, out| {
             write(&array.items, names, namespace, source, below(depth), out);
