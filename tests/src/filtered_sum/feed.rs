@@ -36,6 +36,16 @@ const WITHOUT_PRICE: &str = r#"{"type": "record", "name": "Item", "fields": [
 const FRACTIONAL: &str = r#"{"type": "record", "name": "Item", "fields": [
     {"name": "id", "type": "long"}, {"name": "price", "type": "double"}, {"name": "region", "type": "string"}]}"#;
 
+/// Prices with digits behind the point, as three kinds of producers write them.
+const DECIMAL: &str = r#"{"type": "record", "name": "Item", "fields": [
+    {"name": "id", "type": "long"},
+    {"name": "price", "type": ["null", {"type": "bytes", "logicalType": "decimal", "precision": 20, "scale": 2}]},
+    {"name": "region", "type": "string"}]}"#;
+const FIXED: &str = r#"{"type": "record", "name": "Item", "fields": [
+    {"name": "id", "type": "long"},
+    {"name": "price", "type": {"type": "fixed", "name": "Price", "size": 12, "logicalType": "decimal", "precision": 24, "scale": 4}},
+    {"name": "region", "type": "string"}]}"#;
+
 const REGIONS: [&str; 4] = ["Seoul", "Busan", "Jeju", "Daegu"];
 /// At the limit and around it, and where 64 bits end.
 const EDGES: [i64; 6] = [LIMIT, LIMIT + 1, LIMIT - 1, 0, i64::MIN, i64::MAX];
@@ -56,7 +66,7 @@ impl Feed {
             .set("transactional.id", format!("feed-{seed}"))
             .set("linger.ms", "0");
         let registry = block_on(async { registry::Registry::new(registry).unwrap() });
-        let schemas = [ITEM, MOVED, WITHOUT_PRICE, FRACTIONAL]
+        let schemas = [ITEM, MOVED, WITHOUT_PRICE, FRACTIONAL, DECIMAL, FIXED]
             .into_iter()
             .enumerate()
             .map(|(index, text)| {
@@ -105,6 +115,42 @@ impl Feed {
     pub fn price_in(&mut self, region: &str, partition: i32, price: i64) {
         let value = self.encode(ITEM, &nullable(price), region);
         self.one(partition, &judge(price, region), &value).unwrap();
+    }
+
+    /// One committed item with a price in cents, as a decimal of two digits behind the point or of four, by a sum with two.
+    pub fn cents(&mut self, partition: i32, cents: i64, has_four_digits: bool) {
+        let fact = match cents <= 100 * LIMIT {
+            true => Fact::Sum {
+                group: REGIONS[0].to_owned(),
+                value: cents,
+            },
+            false => Fact::Drop,
+        };
+        self.hundredths(partition, &fact, i128::from(cents) * 100, has_four_digits);
+    }
+
+    /// One committed item with a price in hundredths of a cent that do not make a cent, which such a sum has no room for.
+    pub fn less_than_a_cent(&mut self, partition: i32, hundredths: i64) {
+        self.hundredths(partition, &Fact::Dead, i128::from(hundredths), true);
+    }
+
+    fn hundredths(&mut self, partition: i32, fact: &Fact, hundredths: i128, has_four_digits: bool) {
+        let value = if has_four_digits {
+            let bytes = &hundredths.to_be_bytes()[4..];
+            self.encode(FIXED, &Value::Decimal(bytes.into()), REGIONS[0])
+        } else {
+            let number = Value::Decimal((hundredths / 100).to_be_bytes().into());
+            self.encode(DECIMAL, &Value::Union(1, Box::new(number)), REGIONS[0])
+        };
+        self.one(partition, fact, &value).unwrap();
+    }
+
+    /// One committed item with a price that is a double, and so many cents to a sum that rounds floats.
+    pub fn double(&mut self, partition: i32, price: f64, cents: i64) {
+        let group = REGIONS[0].to_owned();
+        let fact = Fact::Sum { group, value: cents };
+        let value = self.encode(FRACTIONAL, &Value::Double(price), REGIONS[0]);
+        self.one(partition, &fact, &value).unwrap();
     }
 
     /// One committed item whose schema is registered later than it: the answer does so.

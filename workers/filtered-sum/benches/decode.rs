@@ -2,7 +2,7 @@
 //!
 //! `cargo bench --package naru-filtered-sum --bench decode`. The figure of merit is `decodeMillionPerS`: records of about 90
 //! bytes, filtered with `price <= 1000000`, of which a third passes. The others say what more costs: adding to the totals, a
-//! price that may be null, titles that are not ASCII, a group for each of some hundred titles (with the totals), and a filter
+//! price that may be null, that is a decimal or a double, titles that are not ASCII, a group for each of some hundred titles (with the totals), and a filter
 //! that takes the whole record.
 
 use std::hint::black_box;
@@ -19,6 +19,7 @@ use naru_worker_core::avro::wire;
 use serde_json::json;
 
 const SCHEMA_ID: u32 = 3;
+const DECIMAL: &str = r#"{"type": "bytes", "logicalType": "decimal", "precision": 18, "scale": 2}"#;
 /// Enough that the processor cannot learn the prices by heart, and few enough for its caches.
 const MESSAGES: i64 = 10_000;
 /// How long each case is measured. The quickest pass over its messages counts: half a millisecond in which nobody else had
@@ -39,6 +40,8 @@ fn main() {
         "decodeMillionPerS": plain.million_per_s(false),
         "totalsMillionPerS": plain.million_per_s(true),
         "nullableMillionPerS": Case::new(nullable, &english, filter, &[]).million_per_s(false),
+        "decimalMillionPerS": Case::new(DECIMAL, &english, filter, &[]).summing(2, false).million_per_s(false),
+        "doubleMillionPerS": Case::new(r#""double""#, &english, filter, &[]).summing(2, true).million_per_s(false),
         "koreanMillionPerS": Case::new(long, &korean, filter, &[]).million_per_s(false),
         "groupsMillionPerS": Case::new(long, &english, filter, &["title"]).million_per_s(true),
         "wholeRecordMillionPerS": Case::new(long, &english, "price * 1 <= 1000000", &[]).million_per_s(false),
@@ -50,7 +53,7 @@ fn main() {
 struct Case {
     schema: Arc<Schema>,
     messages: Vec<Vec<u8>>,
-    rules: Rules,
+    config: serde_json::Value,
 }
 
 impl Case {
@@ -61,13 +64,20 @@ impl Case {
                 .map(|index| message(&schema, index, titles))
                 .collect(),
             schema: Arc::new(schema),
-            rules: rules(filter, group_by),
+            config: config(filter, group_by),
         }
+    }
+
+    /// The same with a sum that has so many digits behind the point.
+    fn summing(mut self, scale: u8, round_floats: bool) -> Self {
+        self.config["scale"] = scale.into();
+        self.config["roundFloats"] = round_floats.into();
+        self
     }
 
     /// Millions of messages a second that are judged, and added to the totals of a partition if so told.
     fn million_per_s(&self, to_totals: bool) -> f64 {
-        let mut judge = Judge::new(self.rules.clone());
+        let mut judge = Judge::new(rules(&self.config));
         judge.decoder.learn(SCHEMA_ID, Ok(Arc::clone(&self.schema)));
         let started = Instant::now();
         let mut best = Duration::MAX;
@@ -127,10 +137,14 @@ fn message(schema: &Schema, index: i64, titles: &[&str]) -> Vec<u8> {
         "clothes",
     ];
     let category = (0..4).map(|level| categories[(index + level) as usize * 5 % 6].to_owned());
-    let price = match schema {
-        Schema::Record(record) if matches!(record.fields[2].schema, Schema::Union(_)) => {
-            Value::Union(1, Box::new(Value::Long(price)))
-        }
+    let of_price = match schema {
+        Schema::Record(record) => &record.fields[2].schema,
+        other => other,
+    };
+    let price = match of_price {
+        Schema::Union(_) => Value::Union(1, Box::new(Value::Long(price))),
+        Schema::Decimal(_) => Value::Decimal((price * 100 + 99).to_be_bytes().into()),
+        Schema::Double => Value::Double(price as f64 + 0.99),
         _ => Value::Long(price),
     };
     let fields = [
@@ -153,12 +167,15 @@ fn message(schema: &Schema, index: i64, titles: &[&str]) -> Vec<u8> {
     )
 }
 
-fn rules(filter: &str, group_by: &[&str]) -> Rules {
-    let config = json!({
+fn config(filter: &str, group_by: &[&str]) -> serde_json::Value {
+    json!({
         "name": "default/total", "kafka": {"bootstrapServers": "kafka:9092"}, "registry": {"url": "http://registry"},
         "group": "total", "inputTopic": "items", "filter": filter, "field": "price", "groupBy": group_by,
         "outputTopic": "total", "deadLetterTopic": "dead", "commitIntervalMs": 100,
-    });
-    let config = serde_json::from_value(config).expect("it is a worker's document");
+    })
+}
+
+fn rules(config: &serde_json::Value) -> Rules {
+    let config = serde_json::from_value(config.clone()).expect("it is a worker's document");
     Rules::compile(&config).expect("the filter is one")
 }

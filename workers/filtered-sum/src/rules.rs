@@ -4,7 +4,7 @@ use apache_avro::types::Value;
 use naru_contract::FilteredSumWorker;
 use naru_rules::decimal::{Decimal, MAX_SCALE, Misfit};
 use naru_rules::filter::{self, EvaluateError, Filter, FilterError, Scalar, type_name};
-use snafu::{OptionExt, Snafu};
+use snafu::{OptionExt, Snafu, ensure};
 
 use crate::group::{self, GroupError};
 
@@ -37,6 +37,15 @@ pub enum Unfit {
     Group { source: GroupError },
 }
 
+/// Why nothing could be summed by a worker's document.
+#[derive(Debug, PartialEq, Eq, Snafu)]
+pub enum RulesError {
+    #[snafu(transparent)]
+    Filter { source: FilterError },
+    #[snafu(display("the scale of the sum is {scale}, expected at most {MAX_SCALE}"))]
+    Scale { scale: u8 },
+}
+
 /// What the rules make of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -59,8 +68,6 @@ struct Unit {
 
 impl Unit {
     fn new(scale: u8, rounds_floats: bool) -> Self {
-        // The resource has no more digits.
-        let scale = scale.min(MAX_SCALE);
         Self {
             scale,
             one: 10_i128.pow(scale.into()),
@@ -108,9 +115,11 @@ pub struct Rules {
 }
 
 impl Rules {
-    pub fn compile(config: &FilteredSumWorker) -> Result<Self, FilterError> {
+    pub fn compile(config: &FilteredSumWorker) -> Result<Self, RulesError> {
+        let scale = config.scale;
+        ensure!(scale <= MAX_SCALE, ScaleSnafu { scale });
         let filter = config.filter.as_deref().map(filter::compile).transpose()?;
-        let unit = Unit::new(config.scale, config.round_floats);
+        let unit = Unit::new(scale, config.round_floats);
         Ok(Self::new(
             filter,
             config.field.clone(),

@@ -254,9 +254,36 @@ fn integer(value: &Value) -> Option<i128> {
 
 #[cfg(test)]
 mod tests {
+    use naru_rules::decimal::MAX_SCALE;
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_total_is_read_by_the_schema_of_its_scale_and_its_bytes_are_those_of_any_other() {
+        for scale in 0..=MAX_SCALE {
+            let writer = Schema::parse_str(&schema(scale)).unwrap();
+            let Schema::Record(record) = &writer else {
+                panic!("{writer:?} is a record")
+            };
+            let of_sum = &record.fields[record.lookup["sum"]].schema;
+            assert!(
+                matches!(of_sum, Schema::Decimal(sum) if (sum.precision, sum.scale) == (38, scale.into())),
+                "{of_sum:?}"
+            );
+            let total = Total {
+                scope: Scope::Partition {
+                    partition: 1,
+                    next_offset: 7,
+                },
+                group: None,
+                accumulator: Accumulator::summed(Some(-MAX_SUM)),
+            };
+            let value = total.encode(7).unwrap();
+            let (_, datum) = wire::decode(&value).unwrap();
+            assert_eq!(Total::decode(&writer, datum).unwrap(), total);
+        }
+    }
 
     fn round_trip(total: &Total) -> Total {
         let value = total.encode(7).unwrap();

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use naru_rules::filter::FilterError;
 use naru_worker_core::avro::registry;
 use naru_worker_core::kafka::{consumer, topic, transaction, upsert};
 use naru_worker_core::run::Session;
@@ -11,13 +10,14 @@ use snafu::Snafu;
 
 use crate::accumulator::Overflow;
 use crate::output;
+use crate::rules::RulesError;
 use crate::total::TotalError;
 
 #[derive(Debug, Snafu)]
 #[snafu(visibility(pub(super)))]
 pub enum Error {
     #[snafu(transparent)]
-    Filter { source: FilterError },
+    Rules { source: RulesError },
     #[snafu(transparent)]
     Registry { source: registry::Error },
     #[snafu(transparent)]
@@ -54,7 +54,7 @@ pub enum Error {
 impl Session for Error {
     fn is_final(&self) -> bool {
         match self {
-            Self::Filter { .. } => true,
+            Self::Rules { .. } => true,
             Self::Registry { source } => source.is_final(),
             Self::Topic { source } => source.is_final(),
             Self::Consumer { source } => source.is_final(),

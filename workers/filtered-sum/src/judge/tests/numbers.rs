@@ -185,6 +185,18 @@ fn a_filter_over_decimals_says_the_same_by_the_wanted_fields_and_by_the_whole_re
 }
 
 #[test]
+fn a_scale_that_no_total_has_is_refused() {
+    let config = FilteredSumWorker {
+        scale: 19,
+        ..config(None, &[])
+    };
+    assert_eq!(
+        Rules::compile(&config).unwrap_err().to_string(),
+        "the scale of the sum is 19, expected at most 18"
+    );
+}
+
+#[test]
 fn a_scalar_has_not_become_larger() {
     assert_eq!(size_of::<Scalar<'_>>(), 24);
 }
