@@ -93,17 +93,17 @@ mod tests {
     use crate::{filtered_sum::validate, settings::Settings};
 
     fn checked(filter: &str, field: &str, group_by: &[&str]) -> Result<(), String> {
-        checked_by(filter, json!({ "field": field, "groupBy": group_by }))
+        checked_by(filter, &json!({ "field": field, "groupBy": group_by }))
     }
 
     #[test]
     fn fields_of_floats_are_summed_if_that_is_wanted() {
         let sum = |round| json!({ "field": "weight", "scale": 2, "roundFloats": round });
-        assert_eq!(checked_by("price < 3", sum(true)), Ok(()));
-        assert!(checked_by("price < 3", sum(false)).is_err());
+        assert_eq!(checked_by("price < 3", &sum(true)), Ok(()));
+        assert!(checked_by("price < 3", &sum(false)).is_err());
     }
 
-    fn checked_by(filter: &str, how: Value) -> Result<(), String> {
+    fn checked_by(filter: &str, how: &Value) -> Result<(), String> {
         let settings = Settings::try_parse_from([
             "naru-operator",
             "--worker-image=naru/workers:1",
