@@ -108,7 +108,8 @@ fn floats_are_summed_only_if_that_is_wanted_and_each_as_the_decimal_that_a_perso
         (r#""double""#, Value::Double(1.015), Ok(102)),
         (r#""double""#, Value::Double(-0.0), Ok(0)),
         (r#""float""#, Value::Float(0.125), Ok(12)),
-        // The nearest double would be 10.00000015 hundredths.
+        // The double that is equal to it would be 101.49999857 hundredths.
+        (r#""float""#, Value::Float(1.015), Ok(102)),
         (r#""float""#, Value::Float(0.1), Ok(10)),
         (r#""long""#, Value::Long(3), Ok(300)),
         (r#""double""#, Value::Double(1e35), Ok(10_i128.pow(37))),
