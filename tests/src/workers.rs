@@ -69,6 +69,16 @@ pub fn replicas(deployment: &Deployment) -> i32 {
     spec.and_then(|spec| spec.replicas).unwrap_or(1)
 }
 
+/// Who has set the replicas of a Deployment last.
+pub fn replicas_owner(deployment: &Deployment) -> Option<String> {
+    let mut entries = deployment.managed_fields().iter();
+    let entry = entries.find(|entry| {
+        let fields = entry.fields_v1.as_ref();
+        fields.is_some_and(|fields| fields.0.pointer("/f:spec/f:replicas").is_some())
+    });
+    entry.and_then(|entry| entry.manager.clone())
+}
+
 /// The image of its container, and the value of one of its environment variables.
 pub fn container(deployment: &Deployment, variable: &str) -> Option<(String, Option<String>)> {
     let container = deployment

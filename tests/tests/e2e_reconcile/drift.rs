@@ -13,7 +13,7 @@ use naru_tests::{
     cluster::{ensure, eventually, kubectl, with_namespace},
     connect::{configure, registered, unregister},
     said::{fails, holds, says, told},
-    workers::{config_maps, container, deployment, replicas},
+    workers::{config_maps, container, deployment, replicas, replicas_owner},
 };
 
 use crate::{Quiet, SOON};
@@ -105,16 +105,6 @@ async fn what_somebody_changes_or_deletes_is_as_declared_within_15_s_and_replica
         told(client, (namespace, "joongna"), REPAIRED, "DriftRepaired", &[&gone]).await;
     })
     .await;
-}
-
-/// Who has set the replicas of a Deployment last.
-fn replicas_owner(deployment: &Deployment) -> Option<String> {
-    let mut entries = deployment.managed_fields().iter();
-    let entry = entries.find(|entry| {
-        let fields = entry.fields_v1.as_ref();
-        fields.is_some_and(|fields| fields.0.pointer("/f:spec/f:replicas").is_some())
-    });
-    entry.and_then(|entry| entry.manager.clone())
 }
 
 #[tokio::test(flavor = "multi_thread")]
