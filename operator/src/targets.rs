@@ -13,7 +13,7 @@ use kube::{
     Resource, ResourceExt, core::object::HasStatus, discovery::ApiResource, runtime::reflector::Store,
 };
 use naru_api::{
-    Condition, FilteredSum, Scaling, ScalingMode, ScrapeJob,
+    Condition, FilteredSum, Reset, Scaling, ScalingMode, ScrapeJob,
     condition::{OF_AUTOSCALER, VALID},
 };
 
@@ -130,6 +130,7 @@ impl Targets {
                 .as_ref()
                 .map(|capacity| Limit::of(&job.spec.output.topic, capacity)),
             stall_every: stall_every(job),
+            sums_anew: false,
         })
     }
 
@@ -167,6 +168,7 @@ impl Targets {
                 .as_ref()
                 .map(|capacity| Limit::of(&sum.spec.input.topic, capacity)),
             stall_every: STALL_EVERY,
+            sums_anew: sums_anew(sum),
         })
     }
 
@@ -193,6 +195,13 @@ impl Targets {
             ..usual
         }
     }
+}
+
+/// Whether it may be under way to sum partitions anew.
+fn sums_anew(sum: &FilteredSum) -> bool {
+    let computed = sum.status.as_ref().and_then(|status| status.computation.as_ref());
+    let resets = [sum.spec.reset, computed.and_then(|computed| computed.reset)];
+    resets.contains(&Some(Reset::FromEarliest))
 }
 
 /// Fetchers stand in a partition for as long as they work on a range of it, and they share the rate that the site is asked at.

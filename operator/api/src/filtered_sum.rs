@@ -243,7 +243,7 @@ pub struct FilteredSumStatus {
     /// Workers that there are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<i32>,
-    /// Most workers that there can be: the smaller of `scaling.maxReplicas` and the partitions of the input topic.
+    /// Most workers that there can be: the smaller of the largest `maxReplicas` in `scaling` and the partitions of the input topic.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_replicas: Option<i32>,
     /// What the autoscaler found and did.

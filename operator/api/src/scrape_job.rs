@@ -396,7 +396,7 @@ pub struct ScrapeJobStatus {
     /// Fetchers that there are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<i32>,
-    /// Most fetchers that there can be: the smaller of `scaling.maxReplicas` and the partitions of the frontier.
+    /// Most fetchers that there can be: the smaller of the largest `maxReplicas` in `scaling` and the partitions of the frontier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_replicas: Option<i32>,
     /// What the autoscaler found and did.

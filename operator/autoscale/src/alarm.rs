@@ -135,7 +135,7 @@ impl Alarm {
         let holds = |level: Level, threshold: f64| {
             let taken_back_at = threshold
                 - if self.level >= level {
-                    thresholds.below
+                    thresholds.below.min(threshold / 2.0)
                 } else {
                     0.0
                 };
@@ -193,6 +193,29 @@ mod tests {
             (Some(100.0), Some(200.0), None)
         );
         assert_eq!(meter.look(start, None), None, "not known");
+    }
+
+    #[test]
+    fn a_low_threshold_is_taken_back_too() {
+        let (start, mut alarm) = (Instant::now(), Alarm::default());
+        let thresholds = Thresholds {
+            warning: 0.05,
+            critical: 0.1,
+            ..Thresholds::default()
+        };
+        let mut levels = Vec::new();
+        for seconds in (0..=300u64).step_by(10) {
+            let rate = if seconds < 150 { 20.0 } else { 0.0 };
+            alarm.look(
+                start + Duration::from_secs(seconds),
+                Some(rate),
+                100.0,
+                &thresholds,
+            );
+            levels.push(alarm.level());
+        }
+        levels.dedup();
+        assert_eq!(levels, [Level::Fine, Level::Critical, Level::Fine]);
     }
 
     #[test]

@@ -98,11 +98,12 @@ pub struct Capacity {
 }
 
 impl Capacity {
-    /// What was found out earlier.
+    /// What was found out earlier, perhaps in a first measurement, and perhaps of other work.
     pub fn known(per_replica: Option<f64>) -> Self {
+        let per_replica = per_replica.filter(|rate| rate.is_finite() && *rate > 0.0);
         Self {
-            per_replica: per_replica.filter(|rate| rate.is_finite() && *rate > 0.0),
-            guessed: false,
+            per_replica,
+            guessed: per_replica.is_some(),
         }
     }
 

@@ -141,6 +141,11 @@ impl History {
         });
     }
 
+    /// From now on other partitions count: rates of before say nothing of them.
+    pub fn count_anew(&mut self) {
+        self.samples.clear();
+    }
+
     /// Takes in a look. One without data is none.
     pub fn remember(&mut self, policy: &Policy, look: &Look) {
         let Some(partitions) = look.partitions.as_deref() else {

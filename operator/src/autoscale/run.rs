@@ -63,6 +63,8 @@ pub struct Target {
     pub producers: Option<Limit>,
     /// A tenth of how long workers may stand still in a partition before that is told.
     pub stall_every: Duration,
+    /// Partitions may be summed anew, in which nothing is committed meanwhile.
+    pub sums_anew: bool,
 }
 
 impl Target {
@@ -145,6 +147,9 @@ async fn look(context: &Context, target: &Target, mut watched: Watched, written:
     // Without a Deployment nothing was applied yet.
     let Some(workers) = scale::workers(context, target) else {
         metrics.lag(&target.object, None);
+        metrics.stalled(&target.object, None);
+        metrics.producers(&target.object, None);
+        metrics.rates(&target.object, None, None);
         return watched;
     };
     let Some(lag) = watched.lag(&target.policy, &context.metrics.external).await else {
@@ -157,7 +162,15 @@ async fn look(context: &Context, target: &Target, mut watched: Watched, written:
     let replicas = watched.replicas(seen, now);
     let partitions = known.map(|lag| {
         let (every, wall) = (target.stall_every, Timestamp::now());
-        watched.stalls.look(every, replicas, &lag.offsets, now, wall)
+        let counted = watched.stalls.look(every, replicas, &lag.offsets, now, wall);
+        // What is summed anew stands still until it has caught up, and is work.
+        if target.sums_anew {
+            return lag.offsets.clone();
+        }
+        if watched.stalls.has_changed() {
+            watched.history.count_anew();
+        }
+        counted
     });
     metrics.stalled(&target.object, known.map(|_| watched.stalls.count()));
     let seen_group = super::Look {
@@ -215,6 +228,7 @@ async fn produced(
     let metrics = &context.metrics;
     let Some(limit) = &target.producers else {
         metrics.scaling.producers(&target.object, None);
+        watched.producers = producers::Producers::default();
         return None;
     };
     let end = if limit.topic == target.topic {

@@ -13,7 +13,8 @@ impl Cluster {
         }
         let names: Vec<&str> = topics.iter().map(String::as_str).collect();
         let (turn, options) = self.change().await?;
-        let answers = self.ask(turn, self.admin.get().delete_topics(&names, &options));
+        let admin = self.admin.get();
+        let answers = self.ask(turn, admin.delete_topics(&names, &options));
         let answers = answers.await?;
         for topic in topics {
             self.topics.forget(topic);
@@ -27,7 +28,8 @@ impl Cluster {
     /// is refused.
     pub async fn delete_group(&self, group: &str) -> Result<(), Error> {
         let (turn, options) = self.change().await?;
-        let answers = self.ask(turn, self.admin.get().delete_groups(&[group], &options));
+        let admin = self.admin.get();
+        let answers = self.ask(turn, admin.delete_groups(&[group], &options));
         self.deleted(
             &answers.await?,
             "consumer group",

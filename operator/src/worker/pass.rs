@@ -1,12 +1,14 @@
 //! A pass over a resource with workers: what all kinds of them have in common.
 
+mod sweep;
+
 use std::{fmt::Debug, ops::ControlFlow, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::{apps::v1::Deployment, policy::v1::PodDisruptionBudget};
 use kube::{
     Api, Resource, ResourceExt,
-    api::{DeleteParams, Patch, PatchParams},
+    api::{Patch, PatchParams},
     core::{NamespaceResourceScope, object::HasStatus},
     runtime::controller::Action,
 };
@@ -46,8 +48,6 @@ const BEFORE_SUSPENSION: &str = "naru.dev/replicas-before-suspension";
 const WORRYING: SignedDuration = SignedDuration::from_secs(15);
 /// Next look at workers that are not ready, or at what somebody keeps changing.
 const UNWELL: Duration = Duration::from_secs(10);
-/// Most ConfigMaps that are deleted in one pass.
-const MOST_DELETED: usize = 10;
 
 /// A pass under way.
 pub struct Pass<'a, K> {
@@ -447,49 +447,6 @@ where
         let ready = conditions.find(|condition| condition.condition_type == READY)?;
         let since: Timestamp = ready.last_transition_time.parse().ok()?;
         (ready.status == "False").then(|| Timestamp::now().duration_since(since))
-    }
-
-    /// Deletes the ConfigMaps of older revisions, once nothing reads them any more.
-    async fn sweep(&self, running: &Revision) -> Result<(), Error> {
-        let deployments = self.deployments();
-        let expected = self.crew.members.len();
-        let settled = deployments.len() == expected
-            && deployments.iter().all(|deployment| {
-                super::revision::running(deployment) == Some(&running.hash) && complete(deployment)
-            });
-        let Some(uid) = self.object.uid().filter(|_| settled) else {
-            return Ok(());
-        };
-        let namespace = self.namespace();
-        let kept = &self.context.live.config_maps;
-        let name = |hash: &str| config_map_name(&self.crew.config_maps, hash);
-        let needed = [
-            Some(name(&running.hash)),
-            self.crew.last_good.as_deref().map(name),
-        ];
-        let old = kept
-            .owned(&namespace, &self.crew.config_maps, &uid)
-            .into_iter()
-            .filter(|name| !needed.contains(&Some(name.clone())));
-        let api =
-            Api::<k8s_openapi::api::core::v1::ConfigMap>::namespaced(self.context.client.clone(), &namespace);
-        for name in old.take(MOST_DELETED) {
-            let parameters = DeleteParams::default();
-            match within(api.delete(&name, &parameters), || {
-                format!("delete ConfigMap {name:?}")
-            })
-            .await
-            {
-                Ok(_) => {}
-                Err(Error::Kubernetes {
-                    source: kube::Error::Api(status),
-                    ..
-                }) if status.is_not_found() => {}
-                Err(error) => return Err(error),
-            }
-            kept.forget(&namespace, &name);
-        }
-        Ok(())
     }
 
     fn namespace(&self) -> String {

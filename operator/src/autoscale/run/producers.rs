@@ -39,6 +39,8 @@ impl Limit {
 /// What is known of the producers of a topic.
 #[derive(Debug, Default)]
 pub(super) struct Producers {
+    /// What they may write, as it was said last.
+    limit: Option<Limit>,
     meter: Meter,
     alarm: Option<Alarm>,
     /// Part of what they may write, as far as that is known.
@@ -55,6 +57,12 @@ impl Producers {
         at: Instant,
         before: &[Condition],
     ) -> Observed {
+        if self.limit.as_ref() != Some(limit) {
+            let first = self.limit.replace(limit.clone()).is_none();
+            self.meter = Meter::default();
+            // What was told was told of another limit.
+            self.alarm = (!first).then(|| Alarm::at(Level::Fine));
+        }
         let rate = self.meter.look(at, end);
         let alarm = self.alarm.get_or_insert_with(|| Alarm::at(told(before)));
         if let Some(changed) = alarm.look(at, rate, limit.records_per_second, &limit.thresholds) {
@@ -161,5 +169,23 @@ mod tests {
             told[0].message.ends_with("more than 80 % of 1000 records/s"),
             "{told:?}"
         );
+    }
+
+    #[test]
+    fn what_was_told_of_another_limit_is_not_told_of_this_one() {
+        let limit = |records_per_second| Limit {
+            topic: "items".to_owned(),
+            records_per_second,
+            thresholds: Thresholds::default(),
+        };
+        let (start, mut producers) = (Instant::now(), Producers::default());
+        let mut look = |at: u64, limit: &Limit| {
+            let end = Some(at * 990);
+            let observed = producers.look(limit, end, start + Duration::from_secs(at), &[]);
+            observed.reason
+        };
+        let last = (0..200).step_by(5).map(|at| look(at, &limit(1000.0))).last();
+        assert_eq!(last, Some(reason::CAPACITY_CRITICAL));
+        assert_eq!(look(200, &limit(5000.0)), reason::CAPACITY_LEFT);
     }
 }

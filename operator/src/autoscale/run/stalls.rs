@@ -27,8 +27,16 @@ pub(super) struct Stalls {
     began: Option<Instant>,
     /// By partition: where the group stands, and since when.
     standing: BTreeMap<usize, (u64, Timestamp)>,
-    /// It has not been looked for long enough to say that none stands still.
-    unsure: bool,
+    /// Where the group stood when the looking began, as long as it has not been looked for long enough to say that none
+    /// stands still: partitions with something to do from which it has not moved since.
+    unsure: BTreeMap<usize, u64>,
+    /// Where the group was, and when it has moved anywhere.
+    positions: Vec<u64>,
+    moved: Option<Instant>,
+    /// Partitions that do not count.
+    left_out: Vec<usize>,
+    /// Others were left out in the look before.
+    changed: bool,
 }
 
 impl Stalls {
@@ -47,8 +55,16 @@ impl Stalls {
             *self = Self::default();
             return partitions.to_vec();
         }
-        let began = *self.began.get_or_insert(at);
-        self.unsure = at.saturating_duration_since(began) < every * LOOKS;
+        self.begin(every, partitions, at);
+        if self
+            .positions
+            .iter()
+            .zip(partitions)
+            .any(|(was, now)| now.position > *was)
+        {
+            self.moved = Some(at);
+        }
+        self.positions = partitions.iter().map(|partition| partition.position).collect();
         let stands = |stuck: &Stuck| matches!(stuck.status, Status::Stalled | Status::Stopped);
         let stuck = self.watch.look(at, every, partitions).into_iter().filter(stands);
         let before = std::mem::take(&mut self.standing);
@@ -69,8 +85,37 @@ impl Stalls {
                 },
             )
             .collect();
-        let numbers: Vec<_> = self.standing.keys().copied().collect();
-        without(&numbers, partitions)
+        // Where nobody gets on anywhere, it is not the partitions, and all of them count.
+        let others = |moved| at.saturating_duration_since(moved) < every * LOOKS;
+        let left_out = match self.moved.is_some_and(others) {
+            true => self.standing.keys().copied().collect(),
+            false => Vec::new(),
+        };
+        self.changed = left_out != self.left_out;
+        self.left_out = left_out;
+        without(&self.left_out, partitions)
+    }
+
+    /// What counts is not what counted before: rates from before say nothing.
+    pub(super) fn has_changed(&self) -> bool {
+        self.changed
+    }
+
+    fn begin(&mut self, every: Duration, partitions: &[Partition], at: Instant) {
+        let waits = |number: usize, position: u64| {
+            let now = partitions.get(number);
+            now.is_some_and(|now| now.lag > 0 && now.position == position)
+        };
+        let began = self.began.is_none();
+        let since = *self.began.get_or_insert(at);
+        if began {
+            let positions = partitions.iter().map(|partition| partition.position).enumerate();
+            self.unsure = positions.collect();
+        }
+        if at.saturating_duration_since(since) >= every * LOOKS {
+            self.unsure.clear();
+        }
+        self.unsure.retain(|number, position| waits(*number, *position));
     }
 
     /// How many stand still.
@@ -83,7 +128,7 @@ impl Stalls {
         if self.standing.is_empty() {
             let stalled =
                 |told: &&Condition| told.condition_type == PARTITIONS_STALLED && told.status == "True";
-            return match before.iter().find(stalled).filter(|_| self.unsure) {
+            return match before.iter().find(stalled).filter(|_| !self.unsure.is_empty()) {
                 Some(told) => Observed::holds(
                     PARTITIONS_STALLED,
                     reason::PARTITIONS_STALLED,
@@ -141,18 +186,16 @@ mod tests {
             let counted = stalls.look(every, 1, &partitions, start + passed, wall);
             let observed = stalls.observed("items", &told);
             let stands = (54..80).contains(&look);
-            if look < 80 {
-                let message = if stands {
-                    stuck
-                } else {
-                    "the workers get on wherever records wait"
-                };
-                assert_eq!(
-                    (observed.holds, observed.message.as_str()),
-                    (Some(stands), message),
-                    "look {look}"
-                );
-            }
+            let message = if stands {
+                stuck
+            } else {
+                "the workers get on wherever records wait"
+            };
+            assert_eq!(
+                (observed.holds, observed.message.as_str()),
+                (Some(stands), message),
+                "look {look}"
+            );
             let known = (54..70).contains(&look);
             assert_eq!(stalls.count(), usize::from(known), "look {look}");
             let left = if known {
@@ -167,6 +210,24 @@ mod tests {
         let done = [Partition::new(900, 900), Partition::new(1000, 1000)];
         stalls.look(every, 1, &done, later, first);
         assert_eq!(stalls.observed("items", &told).holds, Some(false));
+    }
+
+    #[test]
+    fn what_waits_counts_where_the_group_moves_nowhere_and_rates_begin_anew_when_it_counts_no_more() {
+        let (start, every, wall) = (Instant::now(), Duration::from_secs(30), Timestamp::UNIX_EPOCH);
+        let (mut stalls, mut changes) = (Stalls::default(), Vec::new());
+        for look in 0..60u64 {
+            // Nothing arrives in the first one, until something does.
+            let moved = if look < 30 { 0 } else { look };
+            let partitions = [Partition::new(moved, moved), Partition::new(50, 1000 + 10 * look)];
+            let at = start + every * u32::try_from(look).unwrap();
+            let counted = stalls.look(every, 1, &partitions, at, wall);
+            assert_eq!(counted == partitions, look < 30, "look {look}");
+            if stalls.has_changed() {
+                changes.push(look);
+            }
+        }
+        assert_eq!((stalls.count(), changes), (1, vec![30]));
     }
 
     #[test]

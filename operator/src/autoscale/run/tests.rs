@@ -59,6 +59,7 @@ pub(super) fn target() -> Target {
         },
         producers: None,
         stall_every: Duration::from_secs(30),
+        sums_anew: false,
     }
 }
 

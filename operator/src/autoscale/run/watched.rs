@@ -13,7 +13,7 @@ use tokio::task::spawn_blocking;
 use super::{Target, producers::Producers, scale::Scaled, stalls::Stalls, status::told};
 use crate::{
     autoscale::{
-        Basis, History, Lag, Mode, Policy,
+        Basis, History, Lag, Mode, Policy, Why,
         observe::{Error, Observer, Reader, Unknown},
     },
     endpoint::{Answers, Endpoint, NoAnswer, Unanswered},
@@ -203,7 +203,11 @@ impl Watched {
             (Mode::Auto, Ok(Some(to))) => (Some(*to), Some(*to)),
             (Mode::Auto, _) => (Some(replicas), None),
             // What cannot be seen changes nothing.
-            (Mode::Recommend, _) if decision.figures.is_none() => (self.desired, None),
+            (Mode::Recommend, _)
+                if decision.figures.is_none() || matches!(decision.why, Why::Held(_) | Why::Frozen) =>
+            {
+                (self.desired.or(Some(replicas)), None)
+            }
             (Mode::Recommend, _) => {
                 let desired = Some(decision.target().unwrap_or(replicas));
                 let recent = |since| now.saturating_duration_since(since) < RECOMMENDED_FOR;
