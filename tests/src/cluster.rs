@@ -206,6 +206,17 @@ pub async fn mysql(query: &str) -> Result<String, String> {
     .await
 }
 
+/// What a command prints that runs where the stack's Kafka does.
+pub async fn beside_kafka(command: &[&str]) -> Result<String, String> {
+    beside_kafka_with(command, "").await
+}
+
+/// What it prints when it reads `input`.
+pub async fn beside_kafka_with(command: &[&str], input: &str) -> Result<String, String> {
+    let inside = ["--namespace", "naru-stack", "exec", "--stdin", "kafka-0", "--"];
+    kubectl_with(&[&inside, command].concat(), input).await
+}
+
 /// Ends the first container of a pod with SIGKILL, as a crash would. Its kubelet starts it again.
 pub async fn kill_container(client: &Client, namespace: &str, pod: &str) -> Result<(), String> {
     let pod = Api::<Pod>::namespaced(client.clone(), namespace)

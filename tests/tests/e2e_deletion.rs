@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, ResourceExt, api::DeleteParams};
 use naru_api::{ScrapeJob, SinkConnector};
 use naru_tests::{
-    cluster::{apply, copy_credentials, ensure, eventually, kubectl, with_namespace},
+    cluster::{apply, beside_kafka, copy_credentials, ensure, eventually, kubectl, with_namespace},
     connect::{connector, registered, unregister},
     joongna::Pipeline,
     said::{fails, holds, says, told},
@@ -217,16 +217,7 @@ async fn created(jobs: &Api<ScrapeJob>, name: &str) -> Result<BTreeSet<String>, 
 
 /// The topics that the broker has.
 async fn topics() -> Result<BTreeSet<String>, String> {
-    let list = [
-        "--namespace",
-        "naru-stack",
-        "exec",
-        "kafka-0",
-        "--",
-        "ls",
-        "/data/log",
-    ];
-    let folders = kubectl(&list).await?;
+    let folders = beside_kafka(&["ls", "/data/log"]).await?;
     // A folder for each partition, and of a deleted topic with another ending.
     Ok(folders
         .lines()

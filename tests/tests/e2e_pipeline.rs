@@ -15,7 +15,8 @@ use k8s_openapi::api::{
 use kube::{Api, Client, ResourceExt, api::ListParams};
 use naru_tests::{
     cluster::{
-        all_ready, copy_credentials, eventually, kill_container, kubectl, kubectl_with, mysql, with_namespace,
+        all_ready, beside_kafka, copy_credentials, eventually, kill_container, kubectl, kubectl_with, mysql,
+        with_namespace,
     },
     joongna::Pipeline,
 };
@@ -161,16 +162,7 @@ async fn delete(client: &Client, namespace: &str, yaml: &str, pipeline: &Pipelin
         rows,
         "the rows are kept"
     );
-    let topics = kubectl(&[
-        "--namespace",
-        "naru-stack",
-        "exec",
-        "kafka-0",
-        "--",
-        "ls",
-        "/data/log",
-    ])
-    .await;
+    let topics = beside_kafka(&["ls", "/data/log"]).await;
     let topics = topics.unwrap();
     for topic in ["items", "total"] {
         assert!(

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use kube::{Api, Client};
 use naru_api::{FilteredSum, ScalingDecision};
 use naru_tests::{
-    cluster::{apply, ensure, eventually, kubectl, kubectl_with, with_namespace},
+    cluster::{apply, beside_kafka, beside_kafka_with, ensure, eventually, kubectl, with_namespace},
     said::{fails, holds, says},
     workers::{deployment, replicas, replicas_owner, settled},
 };
@@ -159,6 +159,7 @@ async fn topic(client: &Client, namespace: &str, partitions: u32) -> String {
     let topic = format!("{namespace}.items");
     let partitions = partitions.to_string();
     let create = [
+        "kafka",
         "topics",
         "--create",
         "--topic",
@@ -166,7 +167,7 @@ async fn topic(client: &Client, namespace: &str, partitions: u32) -> String {
         "--partitions",
         &partitions,
     ];
-    kafka(&create).await.unwrap();
+    beside_kafka(&create).await.unwrap();
     let id = register(client, &topic).await;
     assert!(
         id < 128,
@@ -175,22 +176,7 @@ async fn topic(client: &Client, namespace: &str, partitions: u32) -> String {
     // An Avro record of price 1.
     let record = format!("\0\0\0\0{}\u{2}", char::from(id));
     let file = format!("cat > {}", file(&topic));
-    kubectl_with(
-        &[
-            "--namespace",
-            "naru-stack",
-            "exec",
-            "--stdin",
-            "kafka-0",
-            "--",
-            "sh",
-            "-c",
-            &file,
-        ],
-        &record,
-    )
-    .await
-    .unwrap();
+    beside_kafka_with(&["sh", "-c", &file], &record).await.unwrap();
     topic
 }
 
@@ -208,24 +194,7 @@ async fn write(topic: &str) {
         rate * seconds,
         file(topic)
     );
-    kubectl(&[
-        "--namespace",
-        "naru-stack",
-        "exec",
-        "kafka-0",
-        "--",
-        "sh",
-        "-c",
-        &script,
-    ])
-    .await
-    .unwrap();
-}
-
-async fn kafka(arguments: &[&str]) -> Result<String, String> {
-    let mut all = vec!["--namespace", "naru-stack", "exec", "kafka-0", "--", "kafka"];
-    all.extend(arguments);
-    kubectl(&all).await
+    beside_kafka(&["sh", "-c", &script]).await.unwrap();
 }
 
 /// Registers the schema of the topic's records. Returns its id.

@@ -2,25 +2,23 @@
 
 mod sweep;
 
-use std::{fmt::Debug, ops::ControlFlow, time::Duration};
+use std::{ops::ControlFlow, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::{apps::v1::Deployment, policy::v1::PodDisruptionBudget};
 use kube::{
-    Api, Resource, ResourceExt,
+    Api, ResourceExt,
     api::{Patch, PatchParams},
-    core::{NamespaceResourceScope, object::HasStatus},
     runtime::controller::Action,
 };
 use naru_api::{Computation, DeletionPolicy, condition::READY};
-use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::{
     Crew, Revision, UNSAID, health, pods, replicas,
     revision::config_map_name,
     rollout::{self, Seen, complete, observed, proved, stalled},
-    status::WorkerStatus,
+    status::{WithWorkers, WorkerStatus},
 };
 use crate::{
     controller::{
@@ -75,14 +73,7 @@ pub struct Pass<'a, K> {
     is_settled: bool,
 }
 
-impl<'a, K> Pass<'a, K>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + Debug
-        + DeserializeOwned
-        + HasStatus<Status: WorkerStatus>,
-{
+impl<'a, K: WithWorkers> Pass<'a, K> {
     /// Begins a pass, once it is known what there is. The pass breaks off here when the resource is being deleted.
     pub async fn begin(
         context: &'a Context,

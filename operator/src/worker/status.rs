@@ -1,8 +1,34 @@
 //! What the statuses of all kinds with workers have in common.
 
+use std::fmt::Debug;
+
+use kube::{
+    Resource,
+    core::{NamespaceResourceScope, object::HasStatus},
+};
 use naru_api::Computation;
+use serde::de::DeserializeOwned;
 
 use crate::controller::status::Conditions;
+
+/// A kind with workers.
+pub trait WithWorkers:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Clone
+    + Debug
+    + DeserializeOwned
+    + HasStatus<Status: WorkerStatus>
+{
+}
+
+impl<K> WithWorkers for K where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + HasStatus<Status: WorkerStatus>
+{
+}
 
 /// The fields of such a status.
 pub struct OfWorkers<'a> {

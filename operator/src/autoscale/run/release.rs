@@ -13,11 +13,10 @@ use serde_json::{Value, json};
 
 use super::{
     Target,
-    scale::{Problem, Refusal, within},
+    scale::{FIELD_MANAGER, Problem, Refusal, within},
 };
 use crate::controller::{Context, apply::FIRST_REPLICAS};
 
-const FIELD_MANAGER: &str = "naru/autoscaler";
 /// What all field managers of naru's begin with.
 const OURS: &str = "naru/";
 

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Owns the replicas of what it has scaled.
-const FIELD_MANAGER: &str = "naru/autoscaler";
+pub(super) const FIELD_MANAGER: &str = "naru/autoscaler";
 /// Deadline of one request.
 const DEADLINE: Duration = Duration::from_secs(10);
 

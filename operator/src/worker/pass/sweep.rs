@@ -1,32 +1,18 @@
 //! What earlier revisions have left behind.
 
-use std::fmt::Debug;
-
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::{
-    Api, Resource, ResourceExt,
-    api::DeleteParams,
-    core::{NamespaceResourceScope, object::HasStatus},
-};
-use serde::de::DeserializeOwned;
+use kube::{Api, ResourceExt, api::DeleteParams};
 
 use super::Pass;
 use crate::{
     controller::{Error, error::within},
-    worker::{Revision, revision, revision::config_map_name, rollout::complete, status::WorkerStatus},
+    worker::{Revision, revision, revision::config_map_name, rollout::complete, status::WithWorkers},
 };
 
 /// Most ConfigMaps that are deleted in one pass.
 const MOST_DELETED: usize = 10;
 
-impl<K> Pass<'_, K>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + Debug
-        + DeserializeOwned
-        + HasStatus<Status: WorkerStatus>,
-{
+impl<K: WithWorkers> Pass<'_, K> {
     /// Deletes the ConfigMaps of older revisions, once nothing reads them any more.
     pub(super) async fn sweep(&self, running: &Revision) -> Result<(), Error> {
         let deployments = self.deployments();
