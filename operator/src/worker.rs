@@ -14,7 +14,7 @@ mod status;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use k8s_openapi::{
     api::apps::v1::{Deployment, DeploymentStatus},
@@ -22,7 +22,6 @@ use k8s_openapi::{
 };
 use kube::{Resource, ResourceExt};
 use naru_api::{PIPELINE_LABEL, Rollout};
-use serde::Deserialize;
 
 pub use self::{pass::Pass, revision::Revision};
 use crate::controller::{apply, live};
@@ -124,53 +123,44 @@ pub fn replicas(deployment: &Deployment) -> i32 {
 /// Replicas where nothing was said: what the API server fills in.
 const UNSAID: i32 = 1;
 
-/// The part of a Deployment that says how many replicas it is to have, and has.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+/// How many replicas a Deployment is to have, and has.
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Scaled {
-    metadata: ScaledMetadata,
-    spec: ScaledSpec,
-    #[serde(default)]
-    status: ScaledStatus,
-}
-
-#[derive(Debug, Deserialize)]
-struct ScaledMetadata {
-    #[serde(default)]
-    annotations: BTreeMap<String, String>,
-}
-
-#[derive(Debug, Deserialize)]
-struct ScaledSpec {
-    replicas: Option<i32>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct ScaledStatus {
     replicas: i32,
-    ready_replicas: i32,
-    updated_replicas: i32,
+    has_first_replicas: bool,
+    ready: i32,
+    is_rolling_out: bool,
 }
 
 impl Scaled {
+    pub fn of(deployment: &Deployment) -> Self {
+        let status = deployment.status.as_ref();
+        let count = |field: fn(&DeploymentStatus) -> Option<i32>| status.and_then(field).unwrap_or(0);
+        Self {
+            replicas: replicas(deployment),
+            has_first_replicas: deployment.annotations().contains_key(apply::FIRST_REPLICAS),
+            ready: count(|status| status.ready_replicas),
+            is_rolling_out: count(|status| status.updated_replicas) < count(|status| status.replicas),
+        }
+    }
+
     pub fn replicas(&self) -> i32 {
-        self.spec.replicas.unwrap_or(UNSAID)
+        self.replicas
     }
 
     /// Does it have the replicas that a reconciler gave it, which owns them?
     pub fn has_first_replicas(&self) -> bool {
-        self.metadata.annotations.contains_key(apply::FIRST_REPLICAS)
+        self.has_first_replicas
     }
 
     /// Replicas that work, of whatever template.
     pub fn ready(&self) -> i32 {
-        self.status.ready_replicas
+        self.ready
     }
 
     /// Are there replicas of an earlier template?
     pub fn is_rolling_out(&self) -> bool {
-        self.status.updated_replicas < self.status.replicas
+        self.is_rolling_out
     }
 }
 

@@ -16,7 +16,6 @@ use kube::{
     runtime::events::EventType,
 };
 use naru_api::condition::reason;
-use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -25,7 +24,7 @@ use super::{
     drift::{Decision, decide, differences},
     error::{Error, within},
     events::tell,
-    live::{Kept, Live, controller},
+    live::{Followed, Kept, Live, controller},
 };
 
 /// Field manager of everything that reconcilers apply. Whoever sets the replicas of a Deployment, the autoscaler first of
@@ -35,9 +34,7 @@ pub const FIELD_MANAGER: &str = "naru/operator";
 pub const FIRST_REPLICAS: &str = "naru.dev/first-replicas";
 
 /// A kind that resources own.
-pub trait Child:
-    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Serialize
-{
+pub trait Child: Followed + Resource<Scope = NamespaceResourceScope> + Debug {
     /// Whether it never changes once it is there.
     const IMMUTABLE: bool;
 
@@ -96,7 +93,8 @@ where
     if let Some(live) = &live {
         refuse_others(owner, live)?;
     }
-    match (decide(wanted, live.as_ref()), &live) {
+    let decision = decide(&wanted.pruned(), live.as_ref());
+    match (decision, &live) {
         (Decision::Nothing, _) => Ok(Settled::Yes),
         (Decision::Apply, Some(live)) => change(context, wanted, live, begins.again)
             .await

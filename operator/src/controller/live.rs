@@ -1,8 +1,8 @@
 //! What the resources own, as the API server has it. Kept up to date by one watch for each kind of child, so that a
 //! pass that has nothing to change asks for nothing.
 //!
-//! Each object is kept as JSON text without its managed fields, compressed, which is a small part of what the typed
-//! object takes, and read when a pass looks at it.
+//! Each object is kept as JSON text without what no pass goes by, compressed, which is a small part of what the typed
+//! object takes, and read when a pass looks at it. What is looked at often is kept beside it.
 
 #[cfg(test)]
 mod tests;
@@ -31,6 +31,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{Error, PAGE};
+use crate::worker::Scaled;
 
 /// Label of everything that reconcilers create.
 pub const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "naru");
@@ -68,20 +69,66 @@ impl Live {
     }
 }
 
+/// A kind of child.
+pub trait Followed: Resource<DynamicType = ()> + Clone + DeserializeOwned + Serialize {
+    /// What is known of an object without reading its text.
+    type Glance: Copy + Debug + Default;
+
+    fn glance(&self) -> Self::Glance;
+
+    /// Without what no pass goes by.
+    fn pruned(&self) -> Self {
+        let mut pruned = self.clone();
+        pruned.meta_mut().managed_fields = None;
+        pruned
+    }
+}
+
+impl Followed for Deployment {
+    type Glance = Scaled;
+
+    fn glance(&self) -> Scaled {
+        Scaled::of(self)
+    }
+}
+
+impl Followed for ConfigMap {
+    type Glance = ();
+
+    fn glance(&self) {}
+
+    /// What it holds cannot change, and is read again where it is needed: it is more than all the rest.
+    fn pruned(&self) -> Self {
+        let mut metadata = self.metadata.clone();
+        metadata.managed_fields = None;
+        Self {
+            metadata,
+            immutable: self.immutable,
+            ..Self::default()
+        }
+    }
+}
+
+impl Followed for PodDisruptionBudget {
+    type Glance = ();
+
+    fn glance(&self) {}
+}
+
 /// Namespace and name.
 type Place = (String, String);
 
 /// The objects of one kind.
 #[derive(Debug)]
-pub struct Kept<K> {
-    state: Mutex<State>,
+pub struct Kept<K: Followed> {
+    state: Mutex<State<K::Glance>>,
     listed: watch::Sender<bool>,
     kind: std::marker::PhantomData<fn() -> K>,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    objects: BTreeMap<Place, Object>,
+struct State<G> {
+    objects: BTreeMap<Place, Object<G>>,
     /// During a list: what it has named so far.
     named: Option<BTreeSet<Place>>,
     /// The objects that went last, and how many have in all. An answer to a request that was under way at that time may
@@ -93,9 +140,10 @@ struct State {
 }
 
 #[derive(Debug)]
-struct Object {
+struct Object<G> {
     version: u64,
     owner: Option<OwnerReference>,
+    glance: G,
     text: Box<[u8]>,
 }
 
@@ -103,7 +151,7 @@ struct Object {
 #[derive(Clone, Copy, Debug)]
 pub struct Began(u64);
 
-impl<K> Default for Kept<K> {
+impl<K: Followed> Default for Kept<K> {
     fn default() -> Self {
         Self {
             state: Mutex::default(),
@@ -113,22 +161,19 @@ impl<K> Default for Kept<K> {
     }
 }
 
-impl<K> Kept<K>
-where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Serialize,
-{
-    /// The object of this name, if there is one.
+impl<K: Followed> Kept<K> {
+    /// The object of this name, if there is one, [pruned](Followed::pruned).
     pub fn get(&self, namespace: &str, name: &str) -> Option<K> {
         let place = (namespace.to_owned(), name.to_owned());
         let state = self.state();
         state.objects.get(&place).map(Object::parse)
     }
 
-    /// A part of the object of this name, for those who look often and need little.
-    pub fn part<T: DeserializeOwned>(&self, namespace: &str, name: &str) -> Option<T> {
+    /// What is known of the object of this name without reading it.
+    pub fn glance(&self, namespace: &str, name: &str) -> Option<K::Glance> {
         let place = (namespace.to_owned(), name.to_owned());
         let state = self.state();
-        state.objects.get(&place).map(Object::parse)
+        state.objects.get(&place).map(|object| object.glance)
     }
 
     /// Names of all that the owner with this uid controls, and that begin like this.
@@ -218,14 +263,14 @@ where
         _ = self.listed.subscribe().wait_for(|listed| *listed).await;
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, State<K::Glance>> {
         // A panic elsewhere cannot leave a half-made entry behind.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
-    fn named_like(&self, namespace: &str, prefix: &str) -> impl Iterator<Item = (&String, &Object)> {
+impl<G> State<G> {
+    fn named_like(&self, namespace: &str, prefix: &str) -> impl Iterator<Item = (&String, &Object<G>)> {
         let first = (namespace.to_owned(), prefix.to_owned());
         let found = self.objects.range(first..);
         found
@@ -234,7 +279,7 @@ impl State {
     }
 
     /// Unless it is known already, or older than what is known.
-    fn insert<K: Resource<DynamicType = ()> + Clone + Serialize>(&mut self, object: &K) -> Option<Woken> {
+    fn insert<K: Followed<Glance = G>>(&mut self, object: &K) -> Option<Woken> {
         let place = place(object);
         let version = version(object);
         if self
@@ -246,15 +291,14 @@ impl State {
         }
         let owner = controller(object).cloned();
         let woken = owner.as_ref().map(|owner| Woken::of(owner, &place.0));
-        let mut pruned = object.clone();
-        pruned.meta_mut().managed_fields = None;
         self.lost.remove(&place);
         self.objects.insert(
             place,
             Object {
                 version,
                 owner,
-                text: compressed(&pruned),
+                glance: object.glance(),
+                text: compressed(&object.pruned()),
             },
         );
         woken
@@ -289,12 +333,12 @@ impl State {
     }
 }
 
-impl Object {
+impl<G> Object<G> {
     fn parse<K: DeserializeOwned>(&self) -> K {
         let mut text = Vec::new();
         let read = DeflateDecoder::new(&*self.text).read_to_end(&mut text);
         read.expect("it was compressed here");
-        serde_json::from_slice(&text).expect("it was written from this type, of which this may be a part")
+        serde_json::from_slice(&text).expect("it was written from this type")
     }
 }
 
@@ -364,13 +408,7 @@ impl Bells {
 /// Follows all children of a kind until `stop`.
 pub async fn follow<K>(kept: &Kept<K>, api: Api<K>, bells: &Bells, stop: &CancellationToken)
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + Debug
-        + DeserializeOwned
-        + Send
-        + Serialize
-        + 'static,
+    K: Followed + Resource<Scope = NamespaceResourceScope> + Debug + Send + 'static,
 {
     let (label, value) = MANAGED_BY;
     let ours = watcher::Config::default()

@@ -5,7 +5,7 @@ mod sweep;
 use std::{ops::ControlFlow, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::{apps::v1::Deployment, policy::v1::PodDisruptionBudget};
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap, policy::v1::PodDisruptionBudget};
 use kube::{
     Api, ResourceExt,
     api::{Patch, PatchParams},
@@ -181,26 +181,8 @@ impl<'a, K: WithWorkers> Pass<'a, K> {
 
     /// Makes what runs what should run, and does nothing where it is so already.
     async fn apply(&mut self, declared: &Revision) -> Result<(), Error> {
-        let deployments = self.deployments();
-        // Nobody who is to see an edit at once waits for what only a rollback goes by.
-        let failing = if self.crew.auto_rollback {
-            self.failing(&deployments).await
-        } else {
-            None
-        };
-        let last_good = self.crew.last_good.as_deref().and_then(|hash| {
-            let name = config_map_name(&self.crew.config_maps, hash);
-            Some((hash, self.context.live.config_maps.get(&self.namespace(), &name)?))
-        });
-        let revision = rollout::choose(
-            declared,
-            &Seen {
-                deployments: &deployments,
-                auto_rollback: self.crew.auto_rollback,
-                last_good,
-                failing: failing.as_deref(),
-            },
-        );
+        // On its own, since what it holds on to meanwhile is large.
+        let revision = Box::pin(self.choose(declared)).await?;
         if let Some(config_map) = &revision.config_map {
             self.settle(config_map, Begins::default()).await?;
         }
@@ -222,6 +204,37 @@ impl<'a, K: WithWorkers> Pass<'a, K> {
             }
         }
         self.sweep(&revision).await
+    }
+
+    /// The declared revision, or the one that it gives way to.
+    async fn choose(&mut self, declared: &Revision) -> Result<Revision, Error> {
+        let deployments = self.deployments();
+        // Nobody who is to see an edit at once waits for what only a rollback goes by.
+        let failing = if self.crew.auto_rollback {
+            self.failing(&deployments).await
+        } else {
+            None
+        };
+        let mut seen = Seen {
+            deployments: &deployments,
+            auto_rollback: self.crew.auto_rollback,
+            last_good: None,
+            failing: failing.as_deref(),
+        };
+        if rollout::gave_way(declared, &seen).is_some() {
+            seen.last_good = self.last_good().await?;
+        }
+        Ok(rollout::choose(declared, &seen))
+    }
+
+    /// The revision to go back to, with the ConfigMap that holds it.
+    async fn last_good(&self) -> Result<Option<(&str, ConfigMap)>, Error> {
+        let Some(hash) = self.crew.last_good.as_deref() else {
+            return Ok(None);
+        };
+        let name = config_map_name(&self.crew.config_maps, hash);
+        let found = apply::get(self.context, &self.namespace(), &name).await?;
+        Ok(found.map(|config_map| (hash, config_map)))
     }
 
     /// How many workers the Deployment that is scaled begins with, and goes on with after a suspension where nobody of

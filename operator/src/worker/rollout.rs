@@ -24,7 +24,7 @@ pub(super) struct Seen<'a> {
     /// The resource's Deployments, as far as they are there.
     pub(super) deployments: &'a [Deployment],
     pub(super) auto_rollback: bool,
-    /// The last good revision and its ConfigMap.
+    /// The last good revision and its ConfigMap, if there is something that gives way to it.
     pub(super) last_good: Option<(&'a str, ConfigMap)>,
     /// Why pods do not come up, if that is known.
     pub(super) failing: Option<&'a str>,
@@ -45,7 +45,7 @@ pub(super) fn choose(declared: &Revision, seen: &Seen<'_>) -> Revision {
 }
 
 /// Why the declared revision gives way, if it does.
-fn gave_way(declared: &Revision, seen: &Seen<'_>) -> Option<String> {
+pub(super) fn gave_way(declared: &Revision, seen: &Seen<'_>) -> Option<String> {
     if !seen.auto_rollback {
         return None;
     }

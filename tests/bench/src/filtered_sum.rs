@@ -8,6 +8,7 @@ mod filtered_sum {
     pub(crate) mod error;
     pub(crate) mod figures;
     pub(crate) mod latency;
+    pub(crate) mod peers;
     pub(crate) mod program;
     pub(crate) mod runs;
     pub(crate) mod totals;
@@ -48,6 +49,7 @@ const SUM: &str = "naru_filtered_sum_";
 /// A worker that has nothing to do is at rest after this.
 const REST: Duration = Duration::from_secs(10);
 const GROUPS: i64 = 10_000;
+const BYTEWAX_RECORDS: u64 = 2_000_000;
 const WITHIN: Duration = Duration::from_secs(60);
 
 /// Arguments.
@@ -62,6 +64,9 @@ struct Arguments {
     /// Folder of the jars of the Kafka Streams application. Without it, there is no comparison with it.
     #[arg(long)]
     streams: Option<PathBuf>,
+    /// Folder of the Python environment with the Bytewax program. Without it, there is no comparison with it.
+    #[arg(long)]
+    bytewax: Option<PathBuf>,
     /// What the worker's own benchmark says of its decoding (`cargo bench --bench decode`), for the report.
     #[arg(long)]
     decode_million_per_s: Option<f64>,
@@ -95,6 +100,7 @@ enum Part {
     Restore,
     Throughput,
     Streams,
+    Bytewax,
 }
 
 fn main() -> ExitCode {
@@ -201,6 +207,14 @@ impl<'a> Bench<'a> {
         {
             self.streams(&jars, report)?;
         }
+        if let Some(environment) = self
+            .arguments
+            .bytewax
+            .clone()
+            .filter(|_| self.wants(Part::Bytewax))
+        {
+            self.bytewax(&environment, report)?;
+        }
         Ok(())
     }
 
@@ -294,15 +308,13 @@ impl<'a> Bench<'a> {
 
     fn streams(&mut self, jars: &std::path::Path, report: &mut Report) -> Result<(), Error> {
         let expected = self.expected()?;
-        let schema = self.place.folder.join("item.avsc");
-        std::fs::write(&schema, data::SCHEMA).whatever_context("unable to write the schema")?;
         let mut runs = Vec::new();
         for round in 1..=self.arguments.rounds {
             step(&format!("Kafka Streams, run {round}"));
             runs.push(found(self.place.streams(
                 jars,
                 &format!("streams-{round}"),
-                &schema,
+                INPUT,
                 &expected,
             )?));
         }
@@ -313,6 +325,35 @@ impl<'a> Bench<'a> {
         report.kafka_streams_rss_mb = of(|run| run.peak_mb);
         report.ratio_to_kafka_streams = ratio(report.records_per_s, report.kafka_streams_records_per_s);
         report.cpu_ratio_to_kafka_streams = ratio(report.kafka_streams_cpu_s, report.cpu_s);
+        Ok(())
+    }
+
+    /// Fewer records: it would need minutes for all of them, and is as quick at the start as later.
+    fn bytewax(&mut self, environment: &std::path::Path, report: &mut Report) -> Result<(), Error> {
+        const FEW: &str = "few-items";
+        let records = self.arguments.records.min(BYTEWAX_RECORDS);
+        step(&format!("write {records} records"));
+        self.place.kafka.create_topic(FEW, PARTITIONS);
+        let expected = data::write(
+            self.place.kafka.address(),
+            FEW,
+            Items::new(self.schema_id),
+            records,
+        )?;
+        let mut runs = Vec::new();
+        for round in 1..=self.arguments.rounds {
+            step(&format!("Bytewax, run {round}"));
+            let name = format!("bytewax-{round}");
+            runs.push(found(self.place.bytewax(environment, &name, FEW, &expected)?));
+        }
+        let per_cpu = |records: u64, seconds: Option<f64>| Some(records as f64 / seconds?);
+        let bytewax = median(runs.iter().map(|run| run.cpu_seconds));
+        let seconds = median(runs.iter().map(|run| run.seconds));
+        report.bytewax_records_per_s = seconds.map(|seconds| (records as f64 / seconds).round());
+        report.ratio_to_bytewax_per_cpu = ratio(
+            per_cpu(self.arguments.records, report.cpu_s),
+            per_cpu(records, bytewax),
+        );
         Ok(())
     }
 }

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use apache_avro::reader::datum::GenericDatumReader;
 use apache_avro::{Schema, types::Value};
+use naru_contract::Delivery;
 
 use crate::loopback::Consumed;
 
@@ -282,6 +283,8 @@ impl Row {
 /// The totals that were visible so far, in the order of each output partition.
 #[derive(Debug, Default)]
 pub struct Seen {
+    /// What is promised of them.
+    delivery: Delivery,
     covered: BTreeMap<i32, i64>,
     /// Groups without the total of their transaction yet, by output partition: their next offset.
     open: BTreeMap<i32, i64>,
@@ -290,9 +293,27 @@ pub struct Seen {
 }
 
 impl Seen {
+    /// None yet. `exactlyOnce` promises that every total is right, that none comes twice or goes back and that the last ones
+    /// cover everything. `idempotentUpsert` promises of every total that it is right, in any order and however often, and of
+    /// the last ones [`Self::check_end`].
+    pub fn with(delivery: Delivery) -> Self {
+        Self {
+            delivery,
+            ..Self::default()
+        }
+    }
+
     /// Checks the next total that was visible in its partition.
     pub fn add(&mut self, truth: &Truth, row: &Row) -> Result<(), Violation> {
         check_row(truth, row)?;
+        if self.delivery == Delivery::ExactlyOnce {
+            self.check_after_others(row)?;
+        }
+        self.last.insert(row.id.clone(), row.clone());
+        Ok(())
+    }
+
+    fn check_after_others(&mut self, row: &Row) -> Result<(), Violation> {
         match (&row.offsets, row.next_offset) {
             (None, Some(next_offset)) => self.check_order(row, next_offset)?,
             (Some(offsets), _) => {
@@ -307,7 +328,6 @@ impl Seen {
             }
             (None, None) => return Err(neither(row)),
         }
-        self.last.insert(row.id.clone(), row.clone());
         Ok(())
     }
 
@@ -374,24 +394,18 @@ impl Seen {
     }
 }
 
-/// What `delivery: idempotentUpsert` promises of every total that was ever visible, in any order and however often. Of the
-/// last ones it promises [`Seen::check_end`].
+/// Checks upserts. Of the last ones, [`Seen::check_end`] says whether they cover everything yet.
 pub fn check_each(truth: &Truth, rows: &[Row]) -> Result<Seen, Violation> {
-    let mut seen = Seen::default();
-    for row in rows {
-        check_row(truth, row)?;
-        seen.last.insert(row.id.clone(), row.clone());
-    }
-    Ok(seen)
+    let mut seen = Seen::with(Delivery::IdempotentUpsert);
+    rows.iter()
+        .try_for_each(|row| seen.add(truth, row))
+        .map(|()| seen)
 }
 
-/// What `delivery: exactlyOnce` promises: every total that was ever visible is right, none comes twice or goes back, and
-/// the last ones cover everything.
+/// Checks all totals of transactions. `committed` is what the group has committed, by partition.
 pub fn check(truth: &Truth, rows: &[Row], committed: &BTreeMap<i32, i64>) -> Result<(), Violation> {
-    let mut seen = Seen::default();
-    for row in rows {
-        seen.add(truth, row)?;
-    }
+    let mut seen = Seen::with(Delivery::ExactlyOnce);
+    rows.iter().try_for_each(|row| seen.add(truth, row))?;
     seen.check_end(truth, committed)
 }
 

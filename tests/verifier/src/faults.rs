@@ -1,19 +1,20 @@
 //! What is done to the workers, the brokers and the network between them.
 
-use std::time::{Duration, Instant};
+mod traps;
+
+use std::time::Duration;
 
 use naru_tests::filtered_sum::check::Violation;
 use naru_tests::filtered_sum::{GROUP, worker::Worker};
 use rand::Rng;
 use rand::seq::{IndexedRandom, SliceRandom};
 
+use self::traps::spring;
 use crate::audit::{OFFSETS, partition_of};
-use crate::proxy::{Request, Trap};
+use crate::proxy::Request;
 use crate::stage::{Member, PARTITIONS, SOON, Stage};
 
 const TRANSACTIONS: &str = "__transaction_state";
-/// How long a worker may take to get to a certain request.
-const ARRIVAL: Duration = Duration::from_secs(5);
 /// A worker that is out of reach for this long has lost its place in the group: the session is over after 10 s.
 const SILENCE: Duration = Duration::from_secs(12);
 
@@ -380,51 +381,6 @@ fn owner(stage: &mut Stage) -> Result<usize, Violation> {
         !owners.is_empty()
     })?;
     Ok(owners.choose(&mut stage.random).copied().unwrap_or_default())
-}
-
-/// Lets a worker come up to the next step of a transaction that this fault is for, and holds everything there, while
-/// nothing more is written. Says where that is.
-fn spring(stage: &mut Stage, fault: Fault, victim: usize) -> Result<String, Violation> {
-    let Trap { request, after } = stage.next_trap(fault, || traps(fault));
-    let gate = stage.gate(stage.workers[victim].gate);
-    gate.set_trap(Trap { request, after });
-    let until = Instant::now() + ARRIVAL;
-    stage.until(SOON, "a worker is held up", |_| {
-        gate.has_sprung() || Instant::now() > until
-    })?;
-    let at = match gate.has_sprung() {
-        true => format!("{} {request:?}", if after { "after" } else { "before" }),
-        // One that is broken may never ask for this.
-        false => "anywhere".to_owned(),
-    };
-    gate.hold(None);
-    stage.feed.pause();
-    let name = stage.workers[victim].worker.name.clone();
-    stage.note(&format!("{name} held up {at}"));
-    Ok(at)
-}
-
-fn traps(fault: Fault) -> Vec<Trap> {
-    let all = [
-        Request::AddPartitionsToTxn,
-        Request::Produce,
-        Request::AddOffsetsToTxn,
-        Request::TxnOffsetCommit,
-        Request::EndTxn,
-    ];
-    let before = |request: &Request| Trap {
-        request: *request,
-        after: false,
-    };
-    let after = |request: &Request| Trap {
-        request: *request,
-        after: true,
-    };
-    match fault {
-        Fault::Step => all.iter().map(before).chain(all.iter().map(after)).collect(),
-        // From the first request on that only the owner may make.
-        _ => all[2..].iter().map(before).collect(),
-    }
 }
 
 /// A worker's name and gate, and to which broker; `None`: to all.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
+use naru_contract::Delivery;
 use naru_tests::filtered_sum::check::Violation;
 use naru_tests::loopback::program;
 use naru_verifier::faults::{Fault, inject, plan};
@@ -29,11 +30,19 @@ struct Arguments {
     /// 1, or 3 of which any one may be lost.
     #[arg(long, default_value = "3", value_parser = ["1", "3"])]
     brokers: String,
+    /// How the workers deliver, and what is promised of what they write.
+    #[arg(long, default_value = "exactlyOnce", value_parser = delivery)]
+    delivery: Delivery,
     /// The default is all.
     #[arg(long, value_delimiter = ',')]
     faults: Vec<Fault>,
     #[arg(long, default_value = "target/verifier/report.json")]
     report: PathBuf,
+}
+
+/// As in the specification of a FilteredSum.
+fn delivery(text: &str) -> Result<Delivery, String> {
+    serde_json::from_value(text.into()).map_err(|error| error.to_string())
 }
 
 fn main() -> ExitCode {
@@ -58,17 +67,25 @@ fn run(arguments: &Arguments) -> Report {
         .unwrap_or_else(|| program("naru-filtered-sum"));
     let brokers = if arguments.brokers == "1" { 1 } else { 3 };
     println!(
-        "seed {seed}: {} rounds of {} with {brokers} brokers",
+        "seed {seed}: {} rounds of {} with {brokers} brokers, {}",
         arguments.rounds,
-        worker.display()
+        worker.display(),
+        promise(arguments.delivery)
     );
     let mut report = Report {
         seed,
         worker: worker.display().to_string(),
         brokers,
+        delivery: promise(arguments.delivery),
         ..Report::default()
     };
-    let mut stage = Stage::new(worker, brokers, arguments.workers.into(), seed);
+    let mut stage = Stage::new(
+        worker,
+        brokers,
+        arguments.workers.into(),
+        arguments.delivery,
+        seed,
+    );
     println!("{:6.1} s  Kafka runs", stage.elapsed());
     let result = rounds(arguments, &mut stage, &mut report);
     if result.is_err() {
@@ -93,6 +110,12 @@ fn run(arguments: &Arguments) -> Report {
         history: stage.history().to_vec(),
     });
     report
+}
+
+fn promise(delivery: Delivery) -> String {
+    let name = serde_json::to_value(delivery).ok();
+    name.and_then(|name| Some(name.as_str()?.to_owned()))
+        .unwrap_or_default()
 }
 
 fn rounds(arguments: &Arguments, stage: &mut Stage, report: &mut Report) -> Result<(), Violation> {

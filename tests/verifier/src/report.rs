@@ -11,6 +11,8 @@ pub struct Report {
     pub seed: u64,
     pub worker: String,
     pub brokers: usize,
+    /// What was promised.
+    pub delivery: String,
     pub rounds: Vec<Round>,
     /// How often each kind of fault was injected.
     pub faults: BTreeMap<String, usize>,

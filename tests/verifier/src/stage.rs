@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use naru_contract::Delivery;
 use naru_tests::filtered_sum::check::{Row, TOTAL, Violation};
 use naru_tests::filtered_sum::feed::Feed;
 use naru_tests::filtered_sum::worker::Worker;
@@ -58,6 +59,7 @@ pub struct Stage {
     pub most: usize,
     /// Time between two commits, ms: part of the workers' specification.
     pub commit_interval_ms: u64,
+    pub delivery: Delivery,
     program: PathBuf,
     registry: FragileRegistry,
     gates: Vec<Arc<Gate>>,
@@ -74,7 +76,7 @@ pub struct Stage {
 }
 
 impl Stage {
-    pub fn new(program: PathBuf, brokers: usize, most: usize, seed: u64) -> Self {
+    pub fn new(program: PathBuf, brokers: usize, most: usize, delivery: Delivery, seed: u64) -> Self {
         let started = Instant::now();
         // One gate is left for a twin.
         let made = (0..=most).map(|_| Gate::new(brokers).expect("loopback has free ports"));
@@ -91,13 +93,14 @@ impl Stage {
         let registry = FragileRegistry::start();
         let feed = Feed::new(&kafka.contract(), &registry.contract(), seed);
         Self {
-            watch: Watch::new(&kafka.contract(), PARTITIONS),
+            watch: Watch::new(&kafka.contract(), PARTITIONS, delivery),
             feed: Feeding::new(feed, PARTITIONS, seed),
             kafka,
             workers: Vec::new(),
             random: StdRng::seed_from_u64(seed),
             most,
             commit_interval_ms: 20,
+            delivery,
             program,
             registry,
             addresses: addresses.collect(),
@@ -137,6 +140,7 @@ impl Stage {
         };
         let mut config = config(kafka, self.registry.contract(), &["region"]);
         config.commit_interval_ms = self.commit_interval_ms;
+        config.delivery = self.delivery;
         let worker = Worker::start(&self.program, self.folder.path(), &config, name);
         Member { worker, gate }
     }

@@ -1,19 +1,20 @@
 //! Reads all that there is to see, all the time, and checks it as it comes.
 
+mod records;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
 use apache_avro::Schema;
-use naru_contract::Kafka;
+use naru_contract::{Delivery, Kafka};
 use naru_tests::filtered_sum::check::{Fact, Row, Seen, TOTAL, Truth, Violation};
 use naru_tests::filtered_sum::{DEAD, GROUP, INPUT, OUTPUT};
 use naru_tests::loopback::Consumed;
 use naru_worker_core::kafka::{Quiet, config, topic};
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::message::{BorrowedMessage, Headers};
 use rdkafka::{Message, Offset, TopicPartitionList};
 
+use self::records::{At, at, consumed, hash, letter, same};
 use crate::audit::{self, OFFSETS};
 
 /// How often the last stable offsets are looked at.
@@ -21,8 +22,6 @@ const LOOK: Duration = Duration::from_secs(2);
 /// Longest time that one transaction may hide what comes after it: the workers' transaction timeout (10 s), the time
 /// between two looks of the coordinator for transactions that have timed out (10 s), and time for a slow machine.
 const OPEN: Duration = Duration::from_secs(45);
-
-type At = (String, i32, i64);
 
 /// What was checked, by invariant.
 pub type Checks = BTreeMap<&'static str, u64>;
@@ -33,6 +32,8 @@ pub struct Watch {
     group: BaseConsumer<Quiet>,
     outputs: Vec<(String, i32)>,
     partitions: i32,
+    /// What is promised of what is read.
+    delivery: Delivery,
     schema: Schema,
     truth: Truth,
     seen: Seen,
@@ -59,7 +60,7 @@ pub struct Watch {
 
 impl Watch {
     /// `kafka` is new, and its topics have this many partitions.
-    pub fn new(kafka: &Kafka, partitions: i32) -> Self {
+    pub fn new(kafka: &Kafka, partitions: i32, delivery: Delivery) -> Self {
         let create = |settings: &[(&str, &str)]| -> BaseConsumer<Quiet> {
             let mut config = config::reader(kafka);
             settings.iter().for_each(|(name, value)| {
@@ -85,9 +86,10 @@ impl Watch {
             group,
             outputs,
             partitions,
+            delivery,
             schema: Schema::parse_str(TOTAL).expect("the workers use it"),
             truth: Truth::of(&[], true),
-            seen: Seen::default(),
+            seen: Seen::with(delivery),
             waiting: BTreeMap::new(),
             newest: BTreeMap::new(),
             dead: BTreeMap::new(),
@@ -165,7 +167,9 @@ impl Watch {
                         format!("a dead letter does not say where it is from: {record:?}"),
                     ));
                 };
-                if self.letters.insert(place, record.value.clone()).is_some() {
+                let before = self.letters.insert(place, record.value.clone());
+                let may_come_again = self.is_upsert() && before.as_ref() == Some(&record.value);
+                if before.is_some() && !may_come_again {
                     return Err(Violation::new(
                         "I5",
                         format!("the record at {place:?} is a dead letter twice"),
@@ -192,7 +196,7 @@ impl Watch {
             return Err(Violation::new("I7", found));
         }
         // The overall total goes with the offset of partition 0, changed or not.
-        if offset > before {
+        if offset > before && !self.is_upsert() {
             pair(
                 &mut self.totals_without_offset,
                 &mut self.offsets_without_total,
@@ -205,7 +209,9 @@ impl Watch {
     fn take_total(&mut self, record: &Consumed) {
         let row = Row::read(&self.schema, record);
         self.totals += 1;
-        if let (Some(partition), Some(offset), None) = (row.partition, row.next_offset, &row.grouping) {
+        if let (Some(partition), Some(offset), None) = (row.partition, row.next_offset, &row.grouping)
+            && !self.is_upsert()
+        {
             pair(
                 &mut self.offsets_without_total,
                 &mut self.totals_without_offset,
@@ -220,7 +226,7 @@ impl Watch {
         for rows in self.waiting.values_mut() {
             while let Some(row) = rows.front().filter(|row| self.truth.covers(row)) {
                 self.seen.add(&self.truth, row)?;
-                count(&mut self.checks, row);
+                count(&mut self.checks, self.delivery, row);
                 rows.pop_front();
             }
         }
@@ -311,6 +317,11 @@ impl Watch {
         ))
     }
 
+    /// Totals and dead letters may come again, and have no offset that goes with them.
+    fn is_upsert(&self) -> bool {
+        self.delivery == Delivery::IdempotentUpsert
+    }
+
     fn reached(&self, partition: i32) -> Option<i64> {
         self.newest.get(&format!("partition-{partition}"))?.next_offset
     }
@@ -330,7 +341,7 @@ impl Watch {
     pub fn end(&mut self) -> Result<(), Violation> {
         for row in std::mem::take(&mut self.waiting).into_values().flatten() {
             self.seen.add(&self.truth, &row)?;
-            count(&mut self.checks, &row);
+            count(&mut self.checks, self.delivery, &row);
         }
         let committed = self
             .committed_offsets()
@@ -434,49 +445,6 @@ fn assign(consumer: &BaseConsumer<Quiet>, partitions: impl Iterator<Item = (Stri
     consumer.assign(&assignment).expect("the assignment is valid");
 }
 
-fn at(message: &BorrowedMessage<'_>) -> At {
-    (message.topic().to_owned(), message.partition(), message.offset())
-}
-
-fn hash(message: &BorrowedMessage<'_>) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (message.key(), message.payload()).hash(&mut hasher);
-    hasher.finish()
-}
-
-fn same(at: &At, one: u64, other: u64) -> Result<(), Violation> {
-    match one == other {
-        true => Ok(()),
-        false => Err(Violation::new(
-            "I6",
-            format!("two readers see different records at {at:?}"),
-        )),
-    }
-}
-
-fn consumed(message: &BorrowedMessage<'_>) -> Consumed {
-    Consumed {
-        partition: message.partition(),
-        offset: message.offset(),
-        key: message.key().map(<[u8]>::to_vec),
-        value: message.payload().map(<[u8]>::to_vec),
-    }
-}
-
-/// Where a dead letter is from.
-fn letter(message: &BorrowedMessage<'_>) -> Option<(i32, i64)> {
-    let header = |name: &str| {
-        let mut headers = message.headers()?.iter();
-        let value = headers.find(|header| header.key == name)?.value?;
-        std::str::from_utf8(value).ok()
-    };
-    let is_explained = header("topic")? == INPUT && !header("reason")?.is_empty();
-    is_explained.then_some((
-        header("partition")?.parse().ok()?,
-        header("offset")?.parse().ok()?,
-    ))
-}
-
 /// Takes `one` from those that wait for it, or lets it wait for its other half.
 fn pair(halves: &mut BTreeSet<(i32, i64)>, others: &mut BTreeSet<(i32, i64)>, one: (i32, i64)) {
     if !halves.remove(&one) {
@@ -484,11 +452,12 @@ fn pair(halves: &mut BTreeSet<(i32, i64)>, others: &mut BTreeSet<(i32, i64)>, on
     }
 }
 
-fn count(checks: &mut Checks, row: &Row) {
+fn count(checks: &mut Checks, delivery: Delivery, row: &Row) {
     let invariants: &[_] = match (&row.offsets, &row.grouping) {
         (Some(_), _) => &["I8", "I11"],
-        (None, Some(_)) => &["I1", "I11"],
-        (None, None) => &["I1", "I2", "I11"],
+        // One may come twice.
+        (None, None) if delivery == Delivery::ExactlyOnce => &["I1", "I2", "I11"],
+        (None, _) => &["I1", "I11"],
     };
     for invariant in invariants {
         *checks.entry(invariant).or_default() += 1;

@@ -32,7 +32,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// The replicas of the target's Deployment, as the watch has it. None if there is no such Deployment.
 pub(super) fn workers(context: &Context, target: &Target) -> Option<worker::Scaled> {
     let deployments = &context.live.deployments;
-    deployments.part(&target.object.namespace, &target.deployment)
+    deployments.glance(&target.object.namespace, &target.deployment)
 }
 
 /// What was decided, and what came of it.

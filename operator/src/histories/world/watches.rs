@@ -1,11 +1,11 @@
 //! What the operator is told by its watches, and when.
 
 use kube::runtime::watcher::Event;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{BUDGETS, CONFIG_MAPS, DEPLOYMENTS, Kind, Objects, Watches, World, operator};
-use crate::controller::live::Kept;
+use crate::controller::live::{Followed, Kept};
 
 impl<K: Kind> World<'_, K> {
     /// The operator is started anew, and lists what there is.
@@ -55,10 +55,7 @@ fn typed<C: DeserializeOwned>(object: &Value) -> C {
     serde_json::from_value(object.clone()).unwrap()
 }
 
-fn list<C>(kept: &Kept<C>, prefix: &str, objects: &Objects)
-where
-    C: kube::Resource<DynamicType = ()> + Clone + DeserializeOwned + Serialize,
-{
+fn list<C: Followed>(kept: &Kept<C>, prefix: &str, objects: &Objects) {
     kept.take(Event::Init);
     for (_, object) in of_kind(objects, prefix) {
         kept.take(Event::InitApply(typed(object)));
@@ -66,10 +63,7 @@ where
     kept.take(Event::InitDone);
 }
 
-fn tell<C>(kept: &Kept<C>, prefix: &str, before: &Objects, after: &Objects)
-where
-    C: kube::Resource<DynamicType = ()> + Clone + DeserializeOwned + Serialize,
-{
+fn tell<C: Followed>(kept: &Kept<C>, prefix: &str, before: &Objects, after: &Objects) {
     for (path, object) in of_kind(after, prefix) {
         if before.get(path) != Some(object) {
             kept.take(Event::Apply(typed(object)));

@@ -30,6 +30,7 @@ pub(crate) struct Report {
     pub(crate) kafka_streams_rss_mb: Option<f64>,
     pub(crate) ratio_to_kafka_streams: Option<f64>,
     pub(crate) cpu_ratio_to_kafka_streams: Option<f64>,
+    pub(crate) bytewax_records_per_s: Option<f64>,
     pub(crate) ratio_to_bytewax_per_cpu: Option<f64>,
     pub(crate) exactly_once_p50_ms: Option<f64>,
     pub(crate) exactly_once_p99_ms: Option<f64>,

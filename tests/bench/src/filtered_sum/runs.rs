@@ -1,7 +1,7 @@
 //! One run of each program over the same records.
 
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::Command,
     time::{Duration, Instant},
 };
@@ -11,7 +11,7 @@ use naru_tests::{fragile_registry::FragileRegistry, loopback::Kafka, loopback::f
 use snafu::{OptionExt, ResultExt};
 
 use super::{
-    data::{LIMIT, PARTITIONS, Sum},
+    data::{LIMIT, PARTITIONS, SCHEMA, Sum},
     error::Error,
     program::Program,
     totals::{Format, Totals},
@@ -140,36 +140,16 @@ impl Place {
         Ok((run, worker))
     }
 
-    /// The Kafka Streams application.
-    pub(crate) fn streams(
-        &self,
-        jars: &Path,
-        name: &str,
-        schema: &Path,
-        expected: &[Sum],
-    ) -> Result<Run, Error> {
-        let output = format!("{name}-totals");
-        self.kafka.create_topic(&output, PARTITIONS);
-        let totals = Totals::open(self.kafka.address(), &output, Format::KafkaStreams)?;
-        let mut command = Command::new("java");
-        command
-            .args([
-                "-Xmx512m",
-                "-cp",
-                &format!("{}/*", jars.display()),
-                "dev.naru.bench.FilteredSum",
-            ])
-            .args([self.kafka.address(), name, INPUT, &output])
-            .arg(schema)
-            .arg(self.folder.join(name))
-            .arg(PARTITIONS.to_string());
-        let mut program = Program::start(&mut command, &self.folder.join("streams.log"))?;
-        follow(&mut program, &totals, expected)
+    /// The file of the input's schema.
+    pub(crate) fn schema(&self) -> Result<PathBuf, Error> {
+        let path = self.folder.join("item.avsc");
+        std::fs::write(&path, SCHEMA).whatever_context("unable to write the schema")?;
+        Ok(path)
     }
 }
 
 /// Until the total of each partition is what is expected.
-fn follow(program: &mut Program, totals: &Totals, expected: &[Sum]) -> Result<Run, Error> {
+pub(crate) fn follow(program: &mut Program, totals: &Totals, expected: &[Sum]) -> Result<Run, Error> {
     let mut newest = vec![Sum::default(); expected.len()];
     let mut first = None;
     let mut done = Instant::now();

@@ -21,7 +21,8 @@ const FETCH_WAIT_MS: &str = "5";
 #[derive(Clone, Copy)]
 pub(crate) enum Format {
     Naru,
-    KafkaStreams,
+    /// One of the others.
+    Text,
 }
 
 /// A total of one input partition.
@@ -77,7 +78,7 @@ impl Totals {
         let value = message.payload().unwrap_or_default();
         let total = match self.format {
             Format::Naru => self.naru(value)?,
-            Format::KafkaStreams => kafka_streams(message.key().unwrap_or_default(), value),
+            Format::Text => text(message.key().unwrap_or_default(), value),
         };
         Ok(total.map(|total| (total, seen)))
     }
@@ -126,7 +127,7 @@ impl Totals {
 }
 
 /// The key is "partition-N", the value "count,sum".
-fn kafka_streams(key: &[u8], value: &[u8]) -> Option<Total> {
+fn text(key: &[u8], value: &[u8]) -> Option<Total> {
     let partition = std::str::from_utf8(key).ok()?.strip_prefix("partition-")?;
     let (count, sum) = std::str::from_utf8(value).ok()?.split_once(',')?;
     Some(Total {

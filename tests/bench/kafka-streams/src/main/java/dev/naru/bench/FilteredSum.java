@@ -27,7 +27,7 @@ import org.apache.kafka.streams.state.Stores;
  * written with Kafka Streams. Every 100 ms each partition's total goes out as the text "count,sum" under the key
  * "partition-N".
  *
- * <p>Arguments: bootstrap servers, application id, input topic, output topic, file of the input's schema, folder for
+ * <p>Arguments: bootstrap servers, input topic, output topic, file of the input's schema, application id, folder for
  * state, threads.
  */
 public final class FilteredSum {
@@ -40,10 +40,10 @@ public final class FilteredSum {
     private FilteredSum() {}
 
     public static void main(String[] arguments) throws IOException {
-        Schema schema = new Schema.Parser().parse(Files.readString(Path.of(arguments[4])));
+        Schema schema = new Schema.Parser().parse(Files.readString(Path.of(arguments[3])));
         Properties properties = new Properties();
         properties.put(StreamsConfig.BOOTSTRAP_SERVERS_CONFIG, arguments[0]);
-        properties.put(StreamsConfig.APPLICATION_ID_CONFIG, arguments[1]);
+        properties.put(StreamsConfig.APPLICATION_ID_CONFIG, arguments[4]);
         properties.put(StreamsConfig.STATE_DIR_CONFIG, arguments[5]);
         properties.put(StreamsConfig.NUM_STREAM_THREADS_CONFIG, arguments[6]);
         properties.put(StreamsConfig.PROCESSING_GUARANTEE_CONFIG, StreamsConfig.EXACTLY_ONCE_V2);
@@ -52,13 +52,13 @@ public final class FilteredSum {
         properties.put("auto.offset.reset", "earliest");
 
         Topology topology = new Topology();
-        topology.addSource("items", Serdes.ByteArray().deserializer(), Serdes.ByteArray().deserializer(), arguments[2]);
+        topology.addSource("items", Serdes.ByteArray().deserializer(), Serdes.ByteArray().deserializer(), arguments[1]);
         topology.addProcessor("sum", () -> new Sum(schema), "items");
         topology.addStateStore(
                 Stores.keyValueStoreBuilder(Stores.inMemoryKeyValueStore(STORE), Serdes.String(), Serdes.String())
                         .withCachingEnabled(),
                 "sum");
-        topology.addSink("totals", arguments[3], Serdes.String().serializer(), Serdes.String().serializer(), "sum");
+        topology.addSink("totals", arguments[2], Serdes.String().serializer(), Serdes.String().serializer(), "sum");
 
         KafkaStreams streams = new KafkaStreams(topology, properties);
         streams.setUncaughtExceptionHandler(error -> {
