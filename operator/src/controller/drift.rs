@@ -1,5 +1,7 @@
 //! Whether a child is to be applied, and why. Pure.
 
+use std::fmt::{self, Display, Formatter};
+
 use kube::{Resource, ResourceExt};
 use serde::Serialize;
 use serde_json::Value;
@@ -51,7 +53,7 @@ pub fn decide<K: Resource + Serialize>(wanted: &K, live: Option<&K>) -> Decision
 /// defaults and the fields of others, is not looked at.
 pub fn differences<K: Serialize>(wanted: &K, live: &K) -> Vec<String> {
     let mut fields = Vec::new();
-    compare(&json(wanted), Some(&json(live)), String::new(), &mut fields);
+    compare(&json(wanted), Some(&json(live)), Path::Root, &mut fields);
     if fields.len() > MOST_FIELDS {
         let more = fields.len() - MOST_FIELDS;
         fields.truncate(MOST_FIELDS);
@@ -60,49 +62,63 @@ pub fn differences<K: Serialize>(wanted: &K, live: &K) -> Vec<String> {
     fields
 }
 
-fn compare(wanted: &Value, live: Option<&Value>, path: String, differing: &mut Vec<String>) {
+/// Where a value stands. Written out only where it differs, which is rare.
+#[derive(Clone, Copy)]
+enum Path<'a> {
+    Root,
+    Field(&'a Self, &'a str),
+    /// In a list: its key, if items of this list have one, or else its place.
+    Item(&'a Self, Option<&'a Value>, usize),
+}
+
+impl Display for Path<'_> {
+    /// `metadata.labels.app`, but `metadata.labels["app.kubernetes.io/name"]`; `containers[sum].image`, `args[1]`.
+    fn fmt(&self, text: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Root => Ok(()),
+            Self::Field(parent, name) if name.contains(['.', '/']) => write!(text, "{parent}[{name:?}]"),
+            Self::Field(Self::Root, name) => text.write_str(name),
+            Self::Field(parent, name) => write!(text, "{parent}.{name}"),
+            Self::Item(parent, Some(Value::String(key)), _) => write!(text, "{parent}[{key}]"),
+            Self::Item(parent, Some(key), _) => write!(text, "{parent}[{key}]"),
+            Self::Item(parent, None, index) => write!(text, "{parent}[{index}]"),
+        }
+    }
+}
+
+fn compare(wanted: &Value, live: Option<&Value>, path: Path<'_>, differing: &mut Vec<String>) {
     match (wanted, live) {
         (Value::Object(fields), Some(Value::Object(live))) => {
             for (name, value) in fields {
-                compare(value, live.get(name), child(&path, name), differing);
+                compare(value, live.get(name), Path::Field(&path, name), differing);
             }
         }
         (Value::Array(items), Some(Value::Array(live))) => {
             for (index, item) in items.iter().enumerate() {
-                let (label, found) = counterpart(item, index, live);
-                compare(item, found, format!("{path}[{label}]"), differing);
+                let (key, found) = counterpart(item, index, live);
+                compare(item, found, Path::Item(&path, key, index), differing);
             }
         }
         // What is empty is not stored.
         (Value::Object(fields), None) if fields.is_empty() => {}
         (Value::Array(items), None) if items.is_empty() => {}
         (wanted, live) if live == Some(wanted) => {}
-        _ => differing.push(path),
+        _ => differing.push(path.to_string()),
     }
 }
 
 /// The live item that an item of a list stands for: the one with the same key, or else the one in its place.
-fn counterpart<'a>(item: &Value, index: usize, live: &'a [Value]) -> (String, Option<&'a Value>) {
+fn counterpart<'a>(
+    item: &'a Value,
+    index: usize,
+    live: &'a [Value],
+) -> (Option<&'a Value>, Option<&'a Value>) {
     let key = KEYS
         .iter()
         .find_map(|key| item.get(key).map(|value| (*key, value)));
     match key {
-        Some((key, value)) => {
-            let label = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            (label, live.iter().find(|item| item.get(key) == Some(value)))
-        }
-        None => (index.to_string(), live.get(index)),
-    }
-}
-
-/// `metadata.labels.app`, but `metadata.labels["app.kubernetes.io/name"]`.
-fn child(path: &str, name: &str) -> String {
-    if name.contains(['.', '/']) {
-        format!("{path}[{name:?}]")
-    } else if path.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{path}.{name}")
+        Some((key, value)) => (Some(value), live.iter().find(|item| item.get(key) == Some(value))),
+        None => (None, live.get(index)),
     }
 }
 

@@ -244,8 +244,8 @@ impl<'a, K: WithWorkers> Pass<'a, K> {
             .most
             .map_or(self.crew.least, |most| most.min(self.crew.least));
         let (namespace, name) = (self.namespace(), deployment.name_any());
-        let live = self.context.live.deployments.get(&namespace, &name);
-        let suspended = live.filter(|live| !self.crew.autoscaled && is_suspended(live));
+        let live = || self.context.live.deployments.get(&namespace, &name);
+        let suspended = (!self.crew.autoscaled).then(live).flatten().filter(is_suspended);
         Begins {
             // One is what the API server fills in.
             at_first: Some(least).filter(|least| *least != UNSAID),
@@ -260,11 +260,11 @@ impl<'a, K: WithWorkers> Pass<'a, K> {
     fn needs(&self, budget: &PodDisruptionBudget) -> bool {
         let (namespace, name) = (self.namespace(), budget.name_any());
         let live = &self.context.live;
-        live.budgets.get(&namespace, &name).is_some()
+        live.budgets.glance(&namespace, &name).is_some()
             || live
                 .deployments
-                .get(&namespace, &name)
-                .is_some_and(|deployment| replicas(&deployment) > 1)
+                .glance(&namespace, &name)
+                .is_some_and(|deployment| deployment.replicas() > 1)
     }
 
     async fn settle<C: apply::Child>(&mut self, child: &C, begins: Begins) -> Result<(), Error> {

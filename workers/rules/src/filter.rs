@@ -35,7 +35,11 @@ mod decimals;
 mod scalar;
 mod value;
 
-use std::{collections::BTreeSet, fmt, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    sync::{Arc, LazyLock},
+};
 
 use apache_avro::types::Value;
 use cel::{
@@ -57,6 +61,10 @@ pub use self::value::type_name;
 
 /// Most bytes of an expression.
 pub const MAX_LENGTH: usize = 4096;
+
+/// What all filters may use. Making it takes longer than compiling one of them.
+static ENVIRONMENT: LazyLock<Arc<Env>> =
+    LazyLock::new(|| Arc::new(Env::stdlib().with_optional_support(false)));
 
 /// Why an expression is not a filter.
 #[derive(Debug, PartialEq, Eq, Snafu)]
@@ -126,11 +134,11 @@ pub fn compile(expression: &str) -> Result<Filter, FilterError> {
         }
         .fail();
     }
-    let environment = Env::stdlib().with_optional_support(false);
+    let environment = &*ENVIRONMENT;
     let program = environment
         .compile(expression)
         .map_err(|errors| syntax_error(expression, errors.errors))?;
-    let fields = check::program(&program, &environment).map_err(|(start, reason)| FilterError::Refused {
+    let fields = check::program(&program, environment).map_err(|(start, reason)| FilterError::Refused {
         expression: shortened(expression),
         column: start + 1,
         reason,
@@ -144,7 +152,7 @@ pub fn compile(expression: &str) -> Result<Filter, FilterError> {
         condition,
         abstracted,
         program,
-        environment: Arc::new(environment),
+        environment: Arc::clone(environment),
     })))
 }
 
