@@ -6,8 +6,10 @@
 
 mod connection;
 mod filtered_sum;
+mod progress;
 mod scrape;
 
 pub use connection::{Kafka, Registry};
 pub use filtered_sum::{Delivery, FilteredSumWorker, OnError, Reset};
+pub use progress::Progress;
 pub use scrape::{Frontier, Head, Output, Politeness, Retry, ScrapeWorker, Source, Start};

@@ -1,5 +1,7 @@
 //! What `/metrics` says about a filtered-sum worker.
 
+use std::sync::atomic::AtomicU64;
+
 use naru_worker_core::run::Metrics as Registry;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
@@ -16,6 +18,7 @@ pub struct Metrics {
     pub restore_seconds: Histogram,
     pub assigned_partitions: Gauge,
     pub stopped_partitions: Gauge,
+    pub busy: Gauge<f64, AtomicU64>,
     pub catching_up_partitions: Gauge,
     pub catching_up_offsets: Gauge,
 }
@@ -48,6 +51,11 @@ impl Metrics {
             stopped_partitions: gauge(
                 "stopped_partitions",
                 "Owned partitions that cannot be summed; the log says why",
+            ),
+            busy: registry.register(
+                &name("busy_ratio"),
+                "Part of its time that this worker works on records rather than waits for them; commits count as neither",
+                Gauge::default(),
             ),
             catching_up_partitions: gauge(
                 "catching_up_partitions",

@@ -1,5 +1,6 @@
 //! The thread of a filtered-sum worker: what it does with each event of its consumer group.
 
+mod busy;
 mod catching_up;
 mod commit;
 mod error;
@@ -21,6 +22,7 @@ use naru_worker_core::run::{Context, chain};
 use snafu::OptionExt;
 use tracing::{debug, info};
 
+use self::busy::Busy;
 pub use self::error::Error;
 use self::error::StoppingSnafu;
 use self::idle::IdlePartitions;
@@ -80,6 +82,7 @@ struct Worker<'a> {
     /// For the owner of input partition 0.
     tail: Option<Tail>,
     next_commit: Instant,
+    busy: Busy,
     aborted_since: Option<Instant>,
     backoff: Backoff,
     /// When it was last told how far partitions that catch up are.
@@ -178,6 +181,7 @@ impl<'a> Worker<'a> {
             unfenced: VecDeque::new(),
             tail: None,
             next_commit: Instant::now(),
+            busy: Busy::new(Instant::now()),
             aborted_since: None,
             told: Instant::now(),
             backoff: Backoff::new(Duration::from_millis(50), Duration::from_secs(2)),
@@ -204,6 +208,9 @@ impl<'a> Worker<'a> {
             self.learned(consumer)?;
             self.try_stopped(consumer)?;
             let began = Instant::now();
+            if let Some(busy) = self.busy.look(consumer.waited(), began) {
+                self.metrics.busy.set(busy);
+            }
             if began >= self.next_commit {
                 self.skip_markers(consumer)?;
                 self.commit(consumer)?;

@@ -120,6 +120,8 @@ pub struct Revoked {
 pub struct GroupConsumer {
     consumer: Closing,
     at_once: usize,
+    /// How long it had nothing to hand out, in all.
+    waited: Cell<Duration>,
     group: String,
     instance: String,
     topic: String,
@@ -158,6 +160,7 @@ impl GroupConsumer {
         Ok(Self {
             consumer: Closing::new(BatchConsumer::new(consumer), group),
             at_once: BATCH,
+            waited: Cell::default(),
             group: group.to_owned(),
             instance: instance.to_owned(),
             topic: topic.to_owned(),
@@ -209,7 +212,12 @@ impl GroupConsumer {
                 true => Duration::ZERO,
                 false => left.min(LOOK),
             };
+            let began = Instant::now();
             let batch = self.consumer.batch(self.at_once, wait);
+            // One that is full was there, and taking it is work.
+            if batch.len() < self.at_once {
+                self.waited.set(self.waited.get() + began.elapsed());
+            }
             if let Some(error) = batch.error() {
                 return Err(error).context(ConsumeSnafu { topic: &self.topic });
             }
@@ -221,6 +229,11 @@ impl GroupConsumer {
                 return Ok(Event::Idle);
             }
         }
+    }
+
+    /// How long it has waited for messages in all: time in which its owner had nothing to do.
+    pub fn waited(&self) -> Duration {
+        self.waited.get()
     }
 
     /// The membership as of now, for [`super::transaction::Position`]; `None` if the partitions are lost.

@@ -158,6 +158,10 @@ impl Batch<'_> {
         self.messages.iter().map(Native::view)
     }
 
+    pub fn len(&self) -> usize {
+        self.messages.len()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.messages.is_empty()
     }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use naru_contract::Progress;
 use naru_worker_core::kafka::consumer::GroupConsumer;
 use naru_worker_core::kafka::transaction::Record;
 use snafu::ResultExt;
@@ -29,6 +30,9 @@ impl<'a> Worker<'a> {
             parts: Vec::new(),
             totals: Vec::new(),
             offsets: Vec::new(),
+            progress: Progress {
+                busy: self.busy.ratio(),
+            },
         };
         for (partition, totals) in self.active() {
             // The overall total goes with the offset of partition 0, changed or not: whoever has lost the partition
@@ -67,9 +71,9 @@ impl<'a> Worker<'a> {
         snapshot.parts.extend(letters);
         let started = Instant::now();
         let written = self.writer.write(consumer, snapshot);
-        self.metrics
-            .commit_seconds
-            .observe(started.elapsed().as_secs_f64());
+        let took = started.elapsed();
+        self.busy.committed(took);
+        self.metrics.commit_seconds.observe(took.as_secs_f64());
         match written? {
             Written::All => {
                 self.committed(overall);

@@ -1,6 +1,6 @@
 //! How a snapshot of the totals gets to Kafka: the only place that knows of `delivery`.
 
-use naru_contract::{Delivery, FilteredSumWorker};
+use naru_contract::{Delivery, FilteredSumWorker, Progress};
 use naru_worker_core::kafka::consumer::GroupConsumer;
 use naru_worker_core::kafka::transaction::{
     Error as TransactionError, Position, Record, TransactionalProducer,
@@ -18,6 +18,8 @@ pub(super) struct Snapshot<'a> {
     pub(super) totals: Vec<Record<'a>>,
     /// Next offset of each partition in it.
     pub(super) offsets: Vec<(i32, i64)>,
+    /// What the operator is told beside them.
+    pub(super) progress: Progress,
 }
 
 /// What became of a snapshot.
@@ -71,11 +73,10 @@ impl Writer {
         consumer: &GroupConsumer,
         snapshot: Snapshot<'_>,
     ) -> Result<Written, Error> {
-        let offsets = snapshot
-            .offsets
-            .iter()
-            .map(|(partition, next)| (*partition, *next, ""));
-        let offsets = consumer.offsets(offsets);
+        let metadata = snapshot.progress.to_metadata();
+        let offsets = snapshot.offsets.iter();
+        let offsets =
+            consumer.offsets(offsets.map(|(partition, next)| (*partition, *next, metadata.as_str())));
         let records = [snapshot.parts, snapshot.totals];
         match self {
             Self::Transactions(producer) => {
