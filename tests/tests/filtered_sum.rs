@@ -1,6 +1,8 @@
 //! The filtered-sum worker against the real Kafka and the real registry: what it writes is right at every moment,
 //! whatever happens to its processes.
 
+#[path = "filtered_sum/busy.rs"]
+mod busy;
 #[path = "filtered_sum/numbers.rs"]
 mod numbers;
 #[path = "filtered_sum/reset.rs"]
