@@ -1,6 +1,9 @@
 //! `FilteredSum`: the running sum of a field of the records of a topic, as records in another topic.
 
-use kube::{CustomResource, KubeSchema, core::Rule};
+use kube::{
+    CustomResource, KubeSchema,
+    core::{Message, Rule},
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +47,7 @@ use crate::{
 #[x_kube(
     validation = Rule::new("self.input.topic != self.output.topic").message("is input.topic too, expected another topic").field_path(".output.topic"),
     validation = Rule::new("!has(self.reset) || self.delivery == 'exactlyOnce'").message(FilteredSumSpec::RESET_IS_FENCED).field_path(".delivery"),
+    validation = Rule::new("!has(self.sum.window) || self.delivery == 'exactlyOnce'").message(FilteredSumSpec::WINDOWS_ARE_FENCED).field_path(".delivery"),
 )]
 pub struct FilteredSumSpec {
     /// What is summed.
@@ -127,14 +131,16 @@ fn grouped_as_before() -> Rule {
     Rule::new(format!(
         "{MENDED} || !has(self.spec.reset) || self.spec.reset != 'continue' || \
          ((has(self.spec.sum.groupBy) ? self.spec.sum.groupBy : []) == (has(oldSelf.spec.sum.groupBy) ? oldSelf.spec.sum.groupBy : []) && \
-         (has(self.spec.sum.scale) ? self.spec.sum.scale : 0) == (has(oldSelf.spec.sum.scale) ? oldSelf.spec.sum.scale : 0))"
+         (has(self.spec.sum.scale) ? self.spec.sum.scale : 0) == (has(oldSelf.spec.sum.scale) ? oldSelf.spec.sum.scale : 0) && \
+         has(self.spec.sum.window) == has(oldSelf.spec.sum.window) && \
+         (!has(self.spec.sum.window) || self.spec.sum.window == oldSelf.spec.sum.window))"
     ))
     .message(FilteredSumSpec::OTHER_GROUPS)
 }
 
 /// What becomes of the totals when `filter` or `sum` is changed, which is refused without it. `fromEarliest`: the input is
 /// summed anew from its start, and the totals stay as they are until that has caught up with them. `continue`: records from
-/// then on are added to them by the new rules; `sum.groupBy` and `sum.scale` cannot be changed so. Both need `delivery: exactlyOnce`. It counts
+/// then on are added to them by the new rules; `sum.groupBy`, `sum.scale` and `sum.window` cannot be changed so. Both need `delivery: exactlyOnce`. It counts
 /// at the moment of the change, or when it is set later where nothing was said then.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -152,8 +158,11 @@ impl FilteredSumSpec {
         has caught up) or to continue (records from now on are added by the new rules), or create another FilteredSum with \
         another name and output.topic";
     /// Why other groups and another scale are refused.
-    pub const OTHER_GROUPS: &str = "sum.groupBy and sum.scale cannot be changed with reset: continue, since totals by other groups or of \
-        another scale cannot be gone on with: set reset to fromEarliest";
+    pub const OTHER_GROUPS: &str = "sum.groupBy, sum.scale and sum.window cannot be changed with reset: continue, since totals by other \
+        groups or windows or of another scale cannot be gone on with: set reset to fromEarliest";
+    /// Why windows are written in transactions only.
+    pub const WINDOWS_ARE_FENCED: &str = "delivery must be exactlyOnce while sum.window is set, since only a transaction moves the time \
+        of a partition, its windows and what is removed of them together: leave sum.window out, or use exactlyOnce";
 
     /// Why totals are replaced in transactions only.
     pub const RESET_IS_FENCED: &str = "delivery must be exactlyOnce while reset is set, since only a transaction replaces all totals \
@@ -217,6 +226,61 @@ pub struct Sum {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), inner(length(max = 64), regex(pattern = FIELD)), extend("x-kubernetes-list-type" = "set"))]
     pub group_by: Vec<String>,
+    /// Windows of time in which sums are kept, of each group. Without it all records are summed together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<Window>,
+}
+
+/// Windows that follow each other without a gap: each record that is summed is in the one that its time is in. They begin at
+/// multiples of their size since 1970, in UTC.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Window {
+    /// How long each is, in whole seconds.
+    #[x_kube(validation = between("1s", "8784h"), validation = whole_seconds())]
+    pub size: Duration,
+    /// A field with the time of a record, of one of Avro's timestamps or a date; a record without it, with null or with anything else
+    /// in it is a dead letter, and so is one whose time is more than a day after it was written. Without it the time of a record
+    /// is the one that Kafka has of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64), regex(pattern = FIELD))]
+    pub time: Option<String>,
+    /// How long a window takes records that are late. It is closed once its partition has summed a record whose time is so much
+    /// after its end: records of it that come later are counted in `late`, and are in no sum.
+    #[serde(default = "Window::default_grace")]
+    #[x_kube(validation = between("0s", "8784h"))]
+    pub grace: Duration,
+    /// How long the total of a closed window is kept, until the time of its partition is so much further: then a tombstone removes
+    /// it. Totals that are kept are in the memory of the workers.
+    #[serde(default = "Window::default_retention")]
+    #[x_kube(validation = between("0s", "8784h"))]
+    pub retention: Duration,
+}
+
+/// Names of windows have no room for less.
+fn whole_seconds() -> Rule {
+    Rule::new("!self.contains('ms')").message(Message::Expression(
+        "'is ' + self + ', expected whole seconds'".to_owned(),
+    ))
+}
+
+impl Window {
+    /// Most windows that a group can have at a time. Each has a total in the output topic, and in the memory of a worker.
+    pub const MOST: u64 = 100_000;
+
+    fn default_grace() -> Duration {
+        literal("0s")
+    }
+
+    fn default_retention() -> Duration {
+        literal("168h")
+    }
+
+    /// How many windows a group has at a time at the most, but for records that are ahead of others.
+    pub fn at_a_time(&self) -> u64 {
+        let kept = [&self.size, &self.grace, &self.retention].map(Duration::as_millis);
+        kept.iter().sum::<u64>().div_ceil(self.size.as_millis().max(1))
+    }
 }
 
 /// Where totals go.

@@ -34,7 +34,7 @@ pub use duration::Duration;
 pub use endpoints::{ConnectEndpoint, KafkaEndpoint, RegistryEndpoint};
 pub use filtered_sum::{
     Computation, Delivery, FilteredSum, FilteredSumInput, FilteredSumOutput, FilteredSumSpec,
-    FilteredSumStatus, OnError, Reset, Sum,
+    FilteredSumStatus, OnError, Reset, Sum, Window,
 };
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,

@@ -130,6 +130,16 @@ const ON_CREATION: &[Rule] = &[
         "is naru.totals, expected a topic that begins neither with naru."),
     ("FilteredSum", "spec.commitInterval", "1ms", "0s", "spec.commitInterval: is 0s, expected from 1ms to 5s"),
     ("FilteredSum", "spec.commitInterval", "5s", "1m", "is 1m, expected from 1ms to 5s"),
+    ("FilteredSum", "spec.sum.window", "{size: 1s}", "{size: 999ms}", "spec.sum.window.size: is 999ms, expected from 1s to 8784h"),
+    ("FilteredSum", "spec.sum.window", "{size: 8784h}", "{size: 8784h1s}", "is 8784h1s, expected from 1s to 8784h"),
+    ("FilteredSum", "spec.sum.window", "{size: 1m30s}", "{size: 1s500ms}", "spec.sum.window.size: is 1s500ms, expected whole seconds"),
+    ("FilteredSum", "spec.sum.window", "{size: 1h, grace: 0s}", "{size: 1h, grace: 9000h}",
+        "spec.sum.window.grace: is 9000h, expected from 0s to 8784h"),
+    ("FilteredSum", "spec.sum.window", "{size: 1h, time: at, grace: 500ms, retention: 0s}", "{size: 1h, retention: 9000h}",
+        "spec.sum.window.retention: is 9000h, expected from 0s to 8784h"),
+    ("FilteredSum", "spec", "{input: {topic: a}, output: {topic: b}, sum: {field: c, window: {size: 1h}}}",
+        "{input: {topic: a}, output: {topic: b}, sum: {field: c, window: {size: 1h}}, delivery: idempotentUpsert}",
+        "spec.delivery: delivery must be exactlyOnce while sum.window is set"),
     ("FilteredSum", "spec.scaling", "{minReplicas: 0}", "{minReplicas: 4, maxReplicas: 3}", "must not be above maxReplicas"),
     ("FilteredSum", "spec.scaling.maxLag", "24h", "25h", "spec.scaling.maxLag: is 25h, expected from 1s to 24h"),
     ("FilteredSum", "spec.scaling.catchUp", "10s", "9s", "spec.scaling.catchUp: is 9s, expected from 10s to 24h"),
@@ -175,6 +185,7 @@ const ON_UPDATE: &[Rule] = &[
     ("FilteredSum", "spec.sum.groupBy", "[category]", "[]", "cannot be changed without reset"),
     ("FilteredSum", "spec.sum.scale", "0", "2", "cannot be changed without reset"),
     ("FilteredSum", "spec.sum.roundFloats", "false", "true", "cannot be changed without reset"),
+    ("FilteredSum", "spec.sum.window", "", "{size: 1h}", "cannot be changed without reset"),
     ("FilteredSum", "spec.input.topic", "goods", "other", "input, output and kafka cannot be changed"),
     ("FilteredSum", "spec.reset", "continue", "", ""),
     ("FilteredSum", "spec.reset", "fromEarliest", "", ""),
@@ -253,7 +264,7 @@ fn each_rule_accepts_what_can_work_and_refuses_what_cannot() {
 /// refused something.
 fn changes_of_rules() -> BTreeSet<(&'static str, String)> {
     let (schema, old) = (schema_of("FilteredSum"), running("FilteredSum").unwrap());
-    let groups = "sum.groupBy and sum.scale cannot be changed with reset: continue";
+    let groups = "sum.groupBy, sum.scale and sum.window cannot be changed with reset: continue";
     let fixed = "input, output and kafka cannot be changed";
     let fenced = "delivery must be exactlyOnce while reset is set";
     let mut broken = BTreeSet::new();
@@ -274,6 +285,8 @@ fn changes_of_rules() -> BTreeSet<(&'static str, String)> {
         ("continue", "spec.sum.groupBy", "[region]", Some(groups)),
         ("continue", "spec.sum.groupBy", "", Some(groups)),
         ("continue", "spec.sum.scale", "2", Some(groups)),
+        ("continue", "spec.sum.window", "{size: 1h}", Some(groups)),
+        ("fromEarliest", "spec.sum.window", "{size: 1h}", None),
         ("continue", "spec.sum.roundFloats", "true", None),
         ("fromEarliest", "spec.sum.scale", "2", None),
         ("continue", "spec.input.topic", "other", Some(fixed)),
@@ -314,6 +327,28 @@ fn totals_may_be_left_without_a_word_about_them_once_nothing_changes_any_more() 
         with(old, "spec.sum.groupBy", ""),
     );
     assert!(admit(&schema_of("FilteredSum"), &unsaid, Some(&none)).is_ok());
+}
+
+#[test]
+fn windows_are_changed_and_left_out_only_by_summing_anew() {
+    let schema = schema_of("FilteredSum");
+    let windowed = |window| with(running("FilteredSum").unwrap(), "spec.sum.window", window);
+    let old = windowed("{size: 1h, time: at, grace: 10m}");
+    for window in [
+        "",
+        "{size: 2h, time: at, grace: 10m}",
+        "{size: 1h, grace: 10m}",
+        "{size: 1h, time: at}",
+        "{size: 1h, time: at, grace: 10m, retention: 1h}",
+    ] {
+        for (reset, is_refused) in [("", true), ("continue", true), ("fromEarliest", false)] {
+            let new = with(windowed(window), "spec.reset", reset);
+            let answer = admit(&schema, &new, Some(&old));
+            assert_eq!(answer.is_err(), is_refused, "{window} {reset}: {answer:?}");
+        }
+    }
+    let same = windowed("{size: 1h, time: at, grace: 10m, retention: 168h}");
+    assert!(admit(&schema, &same, Some(&old)).is_ok());
 }
 
 #[test]

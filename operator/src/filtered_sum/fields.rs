@@ -34,6 +34,18 @@ pub(super) fn check(sum: &ValidFilteredSum, schema: &Schema) -> Result<(), Error
     for name in &document.group_by {
         find(schema, "sum.groupBy", name, &document.input_topic)?;
     }
+    if let Some(name) = document.window.as_ref().and_then(|window| window.time.as_ref()) {
+        let time = find(schema, "sum.window.time", name, &document.input_topic)?;
+        if !has_date(&time.field_type) {
+            return Err(Error::dependency(
+                reason::FIELD_NO_TIME,
+                format!(
+                    "sum.window.time: field {name:?} of topic {:?} has type {}, expected one of Avro's timestamps or a date",
+                    document.input_topic, time.field_type
+                ),
+            ));
+        }
+    }
     for name in &sum.filter_fields {
         find(schema, "filter", name, &document.input_topic)?;
     }
@@ -74,6 +86,21 @@ fn is_summable(field_type: &Value, with_floats: bool) -> bool {
             _ => object
                 .get("type")
                 .is_some_and(|inner| is_summable(inner, with_floats)),
+        },
+        _ => false,
+    }
+}
+
+/// A timestamp or a date, alone or in a union with null.
+fn has_date(field_type: &Value) -> bool {
+    match field_type {
+        Value::Array(union) => {
+            let mut others = union.iter().filter(|branch| *branch != "null").peekable();
+            others.peek().is_some() && others.all(has_date)
+        }
+        Value::Object(object) => match object.get("logicalType").and_then(Value::as_str) {
+            Some(logical) => logical == "date" || logical.contains("timestamp-"),
+            None => object.get("type").is_some_and(has_date),
         },
         _ => false,
     }
@@ -127,9 +154,36 @@ mod tests {
             { "name": "cost", "type": ["null", { "type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2 }] },
             { "name": "tax", "type": { "type": "fixed", "name": "T", "size": 8, "logicalType": "decimal", "precision": 9, "scale": 2 } },
             { "name": "soldAt", "type": { "type": "long", "logicalType": "timestamp-millis" } },
+            { "name": "day", "type": ["null", { "type": "int", "logicalType": "date" }] },
+            { "name": "clock", "type": { "type": "long", "logicalType": "time-micros" } },
         ]}))
         .unwrap();
         check(&validate(&settings, &sum).unwrap(), &schema).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_window_needs_a_field_with_a_date() {
+        let by = |time| {
+            let sum = json!({ "field": "price", "window": { "size": "1h", "time": time } });
+            checked_by("price < 3", &sum)
+        };
+        assert_eq!((by("soldAt"), by("day")), (Ok(()), Ok(())));
+        for (time, expected) in [
+            (
+                "soldOn",
+                "sum.window.time: records of topic \"items\" have no field \"soldOn\", only price,",
+            ),
+            (
+                "price",
+                "sum.window.time: field \"price\" of topic \"items\" has type \"long\", expected one of Avro's timestamps or a date",
+            ),
+            ("clock", "sum.window.time: field \"clock\" of topic"),
+        ] {
+            let refusal = by(time).unwrap_err();
+            assert!(refusal.starts_with(expected), "{refusal}");
+        }
+        let of_kafka = json!({ "field": "price", "window": { "size": "1h" } });
+        assert_eq!(checked_by("price < 3", &of_kafka), Ok(()));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use naru_api::{Computation, Delivery, FilteredSum, FilteredSumSpec, OnError, Reset, Rollout};
+use naru_api::{Computation, Delivery, FilteredSum, FilteredSumSpec, OnError, Reset, Rollout, Window};
 use naru_contract as contract;
 use naru_rules::filter;
 
@@ -57,6 +57,9 @@ pub fn validate(settings: &Settings, sum: &FilteredSum) -> Result<ValidFilteredS
     if spec.reset.is_some() && !is_fenced {
         return Err(Error::invalid(FilteredSumSpec::RESET_IS_FENCED));
     }
+    if let Some(window) = &spec.sum.window {
+        check_window(window, is_fenced)?;
+    }
     times::check(&spec.scaling)?;
     let computation = computation::of(sum)?;
     let kafka = spec.kafka.as_ref().map(|kafka| &kafka.bootstrap_servers);
@@ -77,6 +80,12 @@ pub fn validate(settings: &Settings, sum: &FilteredSum) -> Result<ValidFilteredS
         scale: spec.sum.scale,
         round_floats: spec.sum.round_floats,
         group_by: spec.sum.group_by.clone(),
+        window: spec.sum.window.as_ref().map(|window| contract::Window {
+            size_ms: window.size.as_millis(),
+            time: window.time.clone(),
+            grace_ms: window.grace.as_millis(),
+            retention_ms: window.retention.as_millis(),
+        }),
         output_topic: spec.output.topic.clone(),
         dead_letter_topic,
         commit_interval_ms: spec.commit_interval.as_millis(),
@@ -105,4 +114,25 @@ pub fn validate(settings: &Settings, sum: &FilteredSum) -> Result<ValidFilteredS
         computation,
         document,
     })
+}
+
+/// What the API server says too, where its rules are there, and what they cannot reckon.
+fn check_window(window: &Window, is_fenced: bool) -> Result<(), Error> {
+    if !is_fenced {
+        return Err(Error::invalid(FilteredSumSpec::WINDOWS_ARE_FENCED));
+    }
+    let size = window.size.as_millis();
+    if size == 0 || size % 1000 != 0 {
+        return Err(Error::invalid(format!(
+            "sum.window.size: is {size} ms, expected whole seconds"
+        )));
+    }
+    let (count, most) = (window.at_a_time(), Window::MOST);
+    if count > most {
+        return Err(Error::invalid(format!(
+            "sum.window: size, grace and retention make {count} windows at a time, expected at most {most}, since each has a \
+             total of each group in the output topic and in the memory of a worker: make retention shorter or size longer"
+        )));
+    }
+    Ok(())
 }

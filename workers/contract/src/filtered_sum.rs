@@ -30,6 +30,9 @@ pub struct FilteredSumWorker {
     /// Fields whose values name the group that a record is added to. Empty: one sum.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub group_by: Vec<String>,
+    /// Windows of time in which sums are kept, of each group. None: all records are summed together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<Window>,
     /// Compacted topic of totals, with at least as many partitions as the input topic.
     pub output_topic: String,
     /// Topic for records that cannot be decoded or summed.
@@ -47,6 +50,23 @@ pub struct FilteredSumWorker {
     pub delivery: Delivery,
     #[serde(default, skip_serializing_if = "is_default")]
     pub on_error: OnError,
+}
+
+/// Windows that follow each other without a gap: each record is in the one that its time is in. They begin at multiples of their
+/// size since the epoch.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Window {
+    /// How long each is, ms, in whole seconds.
+    pub size_ms: u64,
+    /// Field with the time of a record: a timestamp or a date. None: the time that Kafka has of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<String>,
+    /// How far behind a window's end the time of its partition comes before nothing is added to it any more, ms.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub grace_ms: u64,
+    /// How far further it comes before the window's total is removed, ms.
+    pub retention_ms: u64,
 }
 
 /// What becomes of totals of the same group that were summed by other rules.

@@ -10,6 +10,6 @@ mod progress;
 mod scrape;
 
 pub use connection::{Kafka, Registry};
-pub use filtered_sum::{Delivery, FilteredSumWorker, OnError, Reset};
+pub use filtered_sum::{Delivery, FilteredSumWorker, OnError, Reset, Window};
 pub use progress::Progress;
 pub use scrape::{Frontier, Head, Output, Politeness, Retry, ScrapeWorker, Source, Start};

@@ -1,6 +1,6 @@
 //! Documents of an older operator stay readable, with the meaning that they had.
 
-use naru_contract::{Delivery, FilteredSumWorker, OnError, Reset, ScrapeWorker, Start};
+use naru_contract::{Delivery, FilteredSumWorker, OnError, Reset, ScrapeWorker, Start, Window};
 
 #[test]
 fn the_first_scrape_document_stays_readable() {
@@ -19,6 +19,7 @@ fn the_first_filtered_sum_document_stays_readable() {
     assert_eq!(document.commit_interval_ms, 100);
     assert_eq!((document.computation, document.reset), (0, None));
     assert_eq!((document.scale, document.round_floats), (0, false));
+    assert_eq!(document.window, None);
     assert_eq!(
         (document.delivery, document.on_error),
         (Delivery::ExactlyOnce, OnError::DeadLetter)
@@ -45,6 +46,21 @@ fn a_filtered_sum_document_says_how_many_digits_the_sum_has_behind_the_point_and
     let golden = include_str!("golden/filtered-sum-scale.json");
     let document: FilteredSumWorker = serde_json::from_str(golden).unwrap();
     assert_eq!((document.scale, document.round_floats), (2, true));
+    let golden: serde_json::Value = serde_json::from_str(golden).unwrap();
+    assert_eq!(serde_json::to_value(&document).unwrap(), golden);
+}
+
+#[test]
+fn a_filtered_sum_document_says_in_which_windows_sums_are_kept() {
+    let golden = include_str!("golden/filtered-sum-window.json");
+    let document: FilteredSumWorker = serde_json::from_str(golden).unwrap();
+    let window = Window {
+        size_ms: 3_600_000,
+        time: Some("createdAt".to_owned()),
+        grace_ms: 600_000,
+        retention_ms: 604_800_000,
+    };
+    assert_eq!(document.window, Some(window));
     let golden: serde_json::Value = serde_json::from_str(golden).unwrap();
     assert_eq!(serde_json::to_value(&document).unwrap(), golden);
 }

@@ -20,6 +20,8 @@ pub struct Accumulator {
     pub dropped: i64,
     /// Records that could not be decoded or summed.
     pub dead: i64,
+    /// Records that came after their window was closed.
+    pub late: i64,
     /// Sum of the field over the records that passed, in units of its last digit behind the point; null adds nothing.
     pub sum: i128,
 }
@@ -50,6 +52,14 @@ impl Accumulator {
         }
     }
 
+    /// One record whose window was closed.
+    pub fn late() -> Self {
+        Self {
+            late: 1,
+            ..Self::default()
+        }
+    }
+
     /// The union of two sets that have no record in common.
     pub fn merge(self, other: Self) -> Result<Self, Overflow> {
         let sum = self.sum.checked_add(other.sum).context(OverflowSnafu)?;
@@ -58,6 +68,7 @@ impl Accumulator {
             count: self.count.checked_add(other.count).context(OverflowSnafu)?,
             dropped: self.dropped.checked_add(other.dropped).context(OverflowSnafu)?,
             dead: self.dead.checked_add(other.dead).context(OverflowSnafu)?,
+            late: self.late.checked_add(other.late).context(OverflowSnafu)?,
             sum,
         })
     }
@@ -72,10 +83,12 @@ mod tests {
     fn any_accumulator() -> impl Strategy<Value = Accumulator> {
         let count = 0..1_i64 << 40;
         let sum = -(1_i128 << 100)..1_i128 << 100;
-        (count.clone(), count.clone(), count, sum).prop_map(|(count, dropped, dead, sum)| Accumulator {
+        let counts = (count.clone(), count.clone(), count.clone(), count);
+        (counts, sum).prop_map(|((count, dropped, dead, late), sum)| Accumulator {
             count,
             dropped,
             dead,
+            late,
             sum,
         })
     }

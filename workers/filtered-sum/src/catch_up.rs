@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use crate::identity::Origin;
 use crate::partition::{Groups, PartitionTotals};
+use crate::window::{Progress, Tumbling};
 
 /// Totals of an earlier computation that are to be replaced.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +33,12 @@ impl CatchUp {
             start,
             superseded,
         }
+    }
+
+    /// The same by windows, if there are any.
+    pub fn in_windows(self, windows: Option<Tumbling>) -> Self {
+        let totals = self.totals.in_windows(windows, Progress::default());
+        Self { totals, ..self }
     }
 
     pub fn totals(&self) -> &PartitionTotals {

@@ -12,6 +12,7 @@ mod binary;
 mod projection;
 #[cfg(test)]
 mod tests;
+mod time;
 mod walk;
 
 use std::collections::{BTreeMap, HashMap};
@@ -27,6 +28,7 @@ use naru_worker_core::run::chain;
 use snafu::{ResultExt, Snafu, ensure};
 
 use self::projection::Projection;
+pub use self::time::Unit;
 use self::walk::{Fault, MAX_DEPTH, MAX_EMPTY};
 
 /// Largest part of a record that is allocated because its length prefix says so, bytes. A message is smaller.
@@ -65,6 +67,8 @@ pub enum DecodeError {
 #[derive(Debug)]
 pub struct Decoder {
     wanted: Vec<String>,
+    /// Field whose unit of time is wanted too.
+    timed: Option<String>,
     /// By id. Most topics have a few schemas, which this finds without hashing.
     schemas: BTreeMap<u32, Known>,
     unreadable: HashMap<u32, String>,
@@ -74,6 +78,7 @@ pub struct Decoder {
 struct Known {
     schema: Arc<Schema>,
     projection: Projection,
+    unit: Option<Unit>,
 }
 
 impl Decoder {
@@ -82,9 +87,16 @@ impl Decoder {
         apache_avro::util::max_allocation_bytes(MAX_ALLOCATION);
         Self {
             wanted: wanted.to_vec(),
+            timed: None,
             schemas: BTreeMap::new(),
             unreadable: HashMap::new(),
         }
+    }
+
+    /// The same that also knows in what the field of this name counts times: [`Self::unit`].
+    pub fn timing(self, field: Option<&str>) -> Self {
+        let timed = field.map(str::to_owned);
+        Self { timed, ..self }
     }
 
     /// The schema that must be learned before `message` can be decoded.
@@ -98,7 +110,12 @@ impl Decoder {
     pub fn learn(&mut self, schema_id: u32, schema: Result<Arc<Schema>, String>) {
         let known = schema.and_then(|schema| {
             let projection = Projection::compile(&schema, &self.wanted).map_err(|error| chain(&error))?;
-            Ok(Known { schema, projection })
+            let unit = self.timed.as_ref();
+            Ok(Known {
+                unit: unit.and_then(|field| Unit::of_field(&schema, field)),
+                schema,
+                projection,
+            })
         });
         match known {
             Ok(known) => {
@@ -128,6 +145,12 @@ impl Decoder {
             Err(Fault::TooDeep) => TooDeepSnafu { schema_id }.fail(),
             Err(Fault::TooMany) => TooManySnafu { schema_id }.fail(),
         }
+    }
+
+    /// In what the message counts times in the field that is asked for: `None` where its schema alone does not say it.
+    pub fn unit(&self, message: &[u8]) -> Option<Unit> {
+        let (schema_id, _) = wire::decode(message).ok()?;
+        self.schemas.get(&schema_id)?.unit
     }
 
     /// The whole value of the message.

@@ -3,8 +3,10 @@
 //! The total of a partition carries it as a header, so that nobody takes the totals of another sum for its own: of
 //! another resource with the same output topic, or of one with the same name that was made anew with other rules.
 
-use naru_contract::FilteredSumWorker;
+use naru_contract::{FilteredSumWorker, Window};
 use serde::{Deserialize, Serialize};
+
+use crate::window::Tumbling;
 
 /// Name of the header, whose value is `v1 ` and an [`Identity`] in JSON.
 pub const HEADER: &str = "sum";
@@ -25,6 +27,8 @@ pub struct Identity {
     #[serde(default, skip_serializing_if = "is_default")]
     round_floats: bool,
     group_by: Vec<String>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    window: Option<Window>,
     #[serde(flatten)]
     pub origin: Origin,
 }
@@ -55,6 +59,7 @@ impl Identity {
             scale: config.scale,
             round_floats: config.round_floats,
             group_by: config.group_by.clone(),
+            window: config.window.clone(),
             origin: Origin {
                 computation: config.computation,
                 mixed: false,
@@ -83,9 +88,14 @@ impl Identity {
             && self.counts_as(other)
     }
 
-    /// Whether both have the same groups, and sums in the same unit: so that one can be added to the other.
+    /// How time is divided, if it is.
+    pub fn windows(&self) -> Option<Tumbling> {
+        self.window.as_ref().map(Tumbling::of)
+    }
+
+    /// Whether both have the same groups and windows, and sums in the same unit: so that one can be added to the other.
     pub fn counts_as(&self, other: &Self) -> bool {
-        (&self.group_by, self.scale) == (&other.group_by, other.scale)
+        (&self.group_by, &self.window, self.scale) == (&other.group_by, &other.window, other.scale)
     }
 
     pub fn to_header(&self) -> Vec<u8> {
@@ -128,11 +138,30 @@ impl Identity {
                 format!("{:?}", self.group_by),
                 format!("{:?}", expected.group_by),
             ),
+            ("window", window(&self.window), window(&expected.window)),
         ];
         let different = parts.into_iter().filter(|(_, found, expected)| found != expected);
         let clauses = different.map(|(what, found, expected)| format!("{what} {found}, expected {expected}"));
         clauses.collect::<Vec<_>>().join(", ")
     }
+}
+
+fn window(window: &Option<Window>) -> String {
+    let Some(window) = window else {
+        return "none".to_owned();
+    };
+    let Window {
+        size_ms,
+        time,
+        grace_ms,
+        retention_ms,
+    } = window;
+    let time = time
+        .as_ref()
+        .map_or("Kafka".to_owned(), |field| format!("field {field:?}"));
+    format!(
+        "{size_ms} ms long by the time of {time}, with a grace of {grace_ms} ms and a retention of {retention_ms} ms"
+    )
 }
 
 #[cfg(test)]
@@ -148,6 +177,7 @@ mod tests {
             scale: 0,
             round_floats: false,
             group_by: Vec::new(),
+            window: None,
             origin: Origin::default(),
         }
     }
@@ -206,6 +236,21 @@ mod tests {
             scaled.differences(&expected),
             "scale 2, expected 0, roundFloats true, expected false"
         );
+        let windowed = |retention_ms| Identity {
+            window: Some(Window {
+                size_ms: 60_000,
+                time: Some("at".to_owned()),
+                grace_ms: 0,
+                retention_ms,
+            }),
+            ..expected.clone()
+        };
+        assert_eq!(
+            windowed(1).differences(&expected),
+            "window 60000 ms long by the time of field \"at\", with a grace of 0 ms and a retention of 1 ms, expected none"
+        );
+        assert!(!windowed(1).sums_as(&windowed(2)) && !windowed(1).counts_as(&windowed(2)));
+        assert_eq!(Identity::parse(&windowed(1).to_header()), Some(windowed(1)));
         assert!(!scaled.sums_as(&expected) && !scaled.counts_as(&expected));
         assert_eq!(Identity::parse(&scaled.to_header()), Some(scaled));
     }

@@ -1,11 +1,15 @@
 //! What becomes of a message: the hot path of the worker.
 
+mod window;
+
 use naru_rules::filter::Scalar;
 use naru_worker_core::run::chain;
 
 use crate::decode::Decoder;
 use crate::partition::Outcome;
-use crate::rules::{Rules, Verdict};
+use crate::rules::{Rules, Verdict, Windows};
+
+use self::window::Named;
 
 /// Most wanted fields for which a row needs no memory of its own.
 const FEW: usize = 8;
@@ -17,18 +21,21 @@ pub struct Judge {
     rules: Rules,
     /// The text of the last group: memory that is used again.
     group: String,
+    /// The same of the last window.
+    named: Named,
 }
 
 impl Judge {
     pub fn new(rules: Rules) -> Self {
         Self {
-            decoder: Decoder::new(rules.wanted()),
+            decoder: Decoder::new(rules.wanted()).timing(rules.windows().and_then(Windows::field)),
             rules,
             group: String::new(),
+            named: Named::default(),
         }
     }
 
-    /// What the message is to the sum, or why it is a dead letter.
+    /// What the message is to a sum without windows, or why it is a dead letter. For others there is [`Self::judge_at`].
     pub fn judge(&mut self, message: &[u8]) -> Result<Outcome<'_>, String> {
         let verdict = match self.project(message)? {
             Some(verdict) => verdict,

@@ -44,4 +44,5 @@ pub mod partition;
 pub mod restore;
 pub mod rules;
 pub mod total;
+pub mod window;
 pub mod worker;

@@ -12,6 +12,7 @@ pub struct Metrics {
     pub records: Counter,
     pub dropped: Counter,
     pub dead_letters: Counter,
+    pub late: Counter,
     pub commits: Counter,
     pub aborts: Counter,
     pub commit_seconds: Histogram,
@@ -40,6 +41,10 @@ impl Metrics {
             records: counter("records", "Records read from the input topic"),
             dropped: counter("dropped", "Records that did not pass the filter"),
             dead_letters: counter("dead_letters", "Records that could not be decoded or summed"),
+            late: counter(
+                "late",
+                "Records that came after their window was closed, and are in no sum",
+            ),
             commits: counter("commits", "Snapshots of the totals that were committed"),
             aborts: counter("aborts", "Commits that failed and were tried again"),
             commit_seconds: seconds("commit_seconds", "Time from the beginning of a commit to its end"),

@@ -291,7 +291,7 @@ impl Tail {
             barred: BTreeMap::new(),
             computations: BTreeMap::new(),
             mixed: BTreeSet::new(),
-            overall: Overall::default(),
+            overall: Overall::of(ours.identity.windows()),
             is_whole: false,
             partition_count,
             looked: Instant::now(),
@@ -399,7 +399,11 @@ impl Tail {
 
     /// An overall total has been written: it need not come back before the next one is written.
     pub fn written(&mut self, total: Total) {
+        let is_last = total.group.is_none();
         self.overall.observe(total, true);
+        if is_last {
+            self.overall.committed();
+        }
     }
 
     /// The same of the overall total of a group that is gone.

@@ -4,11 +4,16 @@
 //! writes the result beside its own totals. It adds whole states, not changes, so no partition is ever counted
 //! twice, however often it moves; and the vector of offsets says exactly which records a total covers. While partitions
 //! have totals of an earlier computation nothing is written, so that all that a total adds up is of one.
+//!
+//! Only groups of which something was read since the last commit are added up again: of a sum with windows nearly all have
+//! come to their end. A window is over for all partitions when it is for the one whose time is farthest: from then on that one may
+//! have removed its part.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::accumulator::{Accumulator, Overflow};
 use crate::total::{Offsets, Removed, Scope, Total};
+use crate::window::{self, Progress, Tumbling, Windowed};
 
 /// What the output topic says.
 #[derive(Debug, Default)]
@@ -16,6 +21,9 @@ pub struct Overall {
     partitions: BTreeMap<i32, Subtotal>,
     /// `None`: it is to be written again.
     written: BTreeMap<Option<String>, Option<Accumulator>>,
+    /// Groups whose totals may be others than those that were written.
+    touched: BTreeSet<Option<String>>,
+    windows: Option<Tumbling>,
     written_offsets: Offsets,
     /// Whether what was written is of our computation.
     written_is_ours: bool,
@@ -37,6 +45,7 @@ type Known = (i64, Accumulator);
 #[derive(Debug, Default)]
 struct Subtotal {
     next_offset: Option<i64>,
+    watermark: Option<i64>,
     /// Whether they are of our computation.
     is_ours: bool,
     /// By group; `None` is the whole partition.
@@ -46,6 +55,14 @@ struct Subtotal {
 }
 
 impl Overall {
+    /// Of a sum with these windows, if there are any.
+    pub fn of(windows: Option<Tumbling>) -> Self {
+        Self {
+            windows,
+            ..Self::default()
+        }
+    }
+
     /// Takes in a record of the output topic. Records of one output partition must come in their order, without those of
     /// which [`Self::knows_better`]. `is_ours` says whether it is of our computation; of a group it does not matter.
     pub fn observe(&mut self, total: Total, is_ours: bool) {
@@ -77,11 +94,17 @@ impl Overall {
                     return;
                 }
                 for (group, total) in std::mem::take(&mut subtotal.pending) {
+                    let group = Some(group);
                     match total {
-                        Some(total) => subtotal.totals.insert(Some(group), total),
-                        None => subtotal.totals.remove(&Some(group)),
+                        Some(total) => subtotal.totals.insert(group.clone(), total),
+                        None => subtotal.totals.remove(&group),
                     };
+                    self.touched.insert(group);
                 }
+                subtotal.watermark = match total.windowed {
+                    Windowed::All(progress) => progress.watermark,
+                    _ => None,
+                };
                 subtotal.totals.insert(None, (next_offset, total.accumulator));
                 subtotal.next_offset = Some(next_offset);
                 subtotal.is_ours = is_ours;
@@ -93,7 +116,10 @@ impl Overall {
                     self.written_offsets = offsets;
                     self.written_is_ours = is_ours;
                 }
-                self.written.insert(group, Some(total.accumulator));
+                let written = Some(total.accumulator);
+                if self.written.insert(group.clone(), written) != Some(written) {
+                    self.touched.insert(group);
+                }
             }
             (Scope::Overall { .. }, _) => {}
         }
@@ -107,7 +133,9 @@ impl Overall {
                 subtotal.pending.insert(removed.group, None);
             }
             None => {
-                self.written.remove(&Some(removed.group));
+                let group = Some(removed.group);
+                self.written.remove(&group);
+                self.touched.insert(group);
             }
         }
     }
@@ -144,6 +172,20 @@ impl Overall {
     pub fn write_again(&mut self) {
         self.written.values_mut().for_each(|written| *written = None);
         self.written_offsets.clear();
+        self.touched = self.groups();
+    }
+
+    /// The output topic holds all changes.
+    pub fn committed(&mut self) {
+        self.touched.clear();
+    }
+
+    fn groups(&self) -> BTreeSet<Option<String>> {
+        let known = self
+            .partitions
+            .values()
+            .flat_map(|subtotal| subtotal.totals.keys());
+        known.chain(self.written.keys()).cloned().collect()
     }
 
     /// The overall totals that differ from those in the output topic. None as long as a partition's are of an earlier
@@ -151,43 +193,80 @@ impl Overall {
     pub fn changes(&self) -> Result<Changes, Overflow> {
         let offsets = self.offsets();
         let is_written = offsets == self.written_offsets && self.written_is_ours;
-        let mut known = self
-            .partitions
-            .values()
-            .filter(|subtotal| subtotal.next_offset.is_some());
-        if offsets.is_empty() || is_written || known.any(|subtotal| !subtotal.is_ours) {
+        if offsets.is_empty() || is_written || self.known().any(|subtotal| !subtotal.is_ours) {
             return Ok(Changes::default());
         }
-        let mut sums = BTreeMap::<&Option<String>, Accumulator>::new();
-        for subtotal in self
-            .partitions
-            .values()
-            .filter(|subtotal| subtotal.next_offset.is_some())
-        {
-            for (group, (_, accumulator)) in &subtotal.totals {
-                let sum = sums.entry(group).or_default();
-                *sum = sum.merge(*accumulator)?;
-            }
-        }
-        let total = |(group, accumulator): (&Option<String>, Accumulator)| Total {
+        // By other rules the same digits may be another number.
+        let is_of_others = !self.written_is_ours && !self.written_offsets.is_empty();
+        let all = is_of_others.then(|| self.groups());
+        let touched = all.as_ref().unwrap_or(&self.touched).iter();
+        let watermark = self.watermark();
+        let first_kept = self.windows.zip(watermark).map(|(windows, watermark)| {
+            // Names stand in the order of time.
+            Some(window::name_of(windows.first_kept(watermark), None))
+        });
+        let is_over = |group: &&Option<String>| first_kept.as_ref().is_some_and(|first| *group < first);
+        let over = self.written.keys().take_while(is_over);
+        let total = |group: Option<String>, accumulator| Total {
             scope: Scope::Overall {
                 offsets: offsets.clone(),
             },
-            group: group.clone(),
+            windowed: self.windowed(group.as_deref(), watermark),
+            group,
             accumulator,
         };
-        let all = sums.remove_entry(&None);
-        // By other rules the same digits may be another number.
-        let is_of_others = !self.written_is_ours && !self.written_offsets.is_empty();
-        let gone = self.written.keys().filter(|group| !sums.contains_key(group));
-        let removed = gone.flatten().cloned().collect();
-        let groups = sums
-            .into_iter()
-            .filter(|(group, sum)| is_of_others || self.written.get(*group) != Some(&Some(*sum)));
-        Ok(Changes {
-            totals: groups.chain(all).map(total).collect(),
-            removed,
+        let mut changes = Changes::default();
+        for group in touched
+            .chain(over)
+            .filter(|group| group.is_some())
+            .collect::<BTreeSet<_>>()
+        {
+            let sum = match is_over(&group) {
+                true => None,
+                false => self.sum(group)?,
+            };
+            match (sum, self.written.get(group)) {
+                (Some(sum), written) if is_of_others || written != Some(&Some(sum)) => {
+                    changes.totals.push(total(group.clone(), sum));
+                }
+                (None, Some(_)) => changes.removed.extend(group.clone()),
+                _ => {}
+            }
+        }
+        let all = self.sum(&None)?.unwrap_or_default();
+        changes.totals.push(total(None, all));
+        Ok(changes)
+    }
+
+    /// The sum of a group, or of all. `None` if no partition has a total of it.
+    fn sum(&self, group: &Option<String>) -> Result<Option<Accumulator>, Overflow> {
+        let mut known = self.known().filter_map(|subtotal| subtotal.totals.get(group));
+        known.try_fold(None, |sum, (_, part)| {
+            Ok(Some(sum.unwrap_or_else(Accumulator::default).merge(*part)?))
         })
+    }
+
+    /// The farthest time of a partition.
+    fn watermark(&self) -> Option<i64> {
+        self.known().filter_map(|subtotal| subtotal.watermark).max()
+    }
+
+    fn windowed(&self, group: Option<&str>, watermark: Option<i64>) -> Windowed {
+        let Some(windows) = self.windows else {
+            return Windowed::No;
+        };
+        match group.and_then(window::parse) {
+            Some((start, _)) => windows.window(start),
+            None => Windowed::All(Progress {
+                watermark,
+                expired: None,
+            }),
+        }
+    }
+
+    fn known(&self) -> impl Iterator<Item = &Subtotal> {
+        let subtotals = self.partitions.values();
+        subtotals.filter(|subtotal| subtotal.next_offset.is_some())
     }
 
     fn offsets(&self) -> Offsets {
@@ -202,274 +281,4 @@ fn version(offsets: &Offsets) -> i128 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn subtotal(partition: i32, next_offset: i64, group: Option<&str>, sum: i128) -> Total {
-        Total {
-            scope: Scope::Partition {
-                partition,
-                next_offset,
-            },
-            group: group.map(str::to_owned),
-            accumulator: Accumulator {
-                count: 1,
-                sum,
-                ..Accumulator::default()
-            },
-        }
-    }
-
-    fn sums(overall: &Overall) -> Vec<(String, i128)> {
-        let changes = overall.changes().unwrap();
-        let totals = changes.totals.iter();
-        totals.map(|total| (total.id(), total.accumulator.sum)).collect()
-    }
-
-    /// As the topic would bring them back after the commit.
-    fn write(overall: &mut Overall) {
-        let changes = overall.changes().unwrap();
-        for group in changes.removed {
-            let partition = None;
-            overall.remove(Removed { partition, group });
-        }
-        for total in changes.totals {
-            overall.observe(total, true);
-        }
-    }
-
-    fn earlier(overall: &mut Overall, total: Total) {
-        overall.observe(total, false);
-    }
-
-    #[test]
-    fn the_overall_total_is_the_sum_of_the_newest_subtotals_with_their_offsets() {
-        let mut overall = Overall::default();
-        for total in [
-            subtotal(0, 3, None, 5),
-            subtotal(1, 9, None, 7),
-            subtotal(0, 4, None, 6),
-        ] {
-            overall.observe(total, true);
-        }
-        let changes = overall.changes().unwrap().totals;
-        assert_eq!(changes.len(), 1);
-        assert_eq!(
-            changes[0].scope,
-            Scope::Overall {
-                offsets: Offsets::from([(0, 4), (1, 9)])
-            }
-        );
-        assert_eq!(
-            (changes[0].accumulator.sum, changes[0].accumulator.count),
-            (13, 2)
-        );
-    }
-
-    #[test]
-    fn a_partition_that_moved_is_counted_once() {
-        let mut overall = Overall::default();
-        for total in [
-            subtotal(0, 3, None, 5),
-            subtotal(0, 3, None, 5),
-            subtotal(0, 5, None, 8),
-        ] {
-            overall.observe(total, true);
-        }
-        assert_eq!(sums(&overall), [("total".to_owned(), 8)]);
-    }
-
-    #[test]
-    fn nothing_is_written_again() {
-        let mut overall = Overall::default();
-        overall.observe(subtotal(0, 3, None, 5), true);
-        write(&mut overall);
-        assert_eq!(sums(&overall), []);
-        overall.observe(subtotal(0, 3, None, 5), true);
-        assert_eq!(sums(&overall), []);
-        overall.observe(subtotal(1, 1, None, 0), true);
-        assert_eq!(sums(&overall), [("total".to_owned(), 5)]);
-    }
-
-    #[test]
-    fn a_total_that_comes_back_late_is_not_taken_for_the_newest() {
-        let mut overall = Overall::default();
-        overall.observe(subtotal(0, 3, None, 5), true);
-        let first = overall.changes().unwrap().totals;
-        write(&mut overall);
-        overall.observe(subtotal(0, 4, None, 6), true);
-        write(&mut overall);
-        first.into_iter().for_each(|total| overall.observe(total, true));
-        assert_eq!(sums(&overall), []);
-    }
-
-    #[test]
-    fn groups_are_added_over_the_partitions_and_only_changed_ones_written() {
-        let mut overall = Overall::default();
-        for total in [
-            subtotal(0, 3, Some("a"), 1),
-            subtotal(0, 3, Some("b"), 2),
-            subtotal(0, 3, None, 3),
-            subtotal(1, 8, Some("a"), 10),
-            subtotal(1, 8, None, 10),
-        ] {
-            overall.observe(total, true);
-        }
-        let named = |pairs: &[(&str, i128)]| {
-            pairs
-                .iter()
-                .map(|(id, sum)| ((*id).to_owned(), *sum))
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(
-            sums(&overall),
-            named(&[("total/a", 11), ("total/b", 2), ("total", 13)])
-        );
-        write(&mut overall);
-        overall.observe(subtotal(1, 9, Some("a"), 20), true);
-        assert_eq!(sums(&overall), [], "the group's transaction is not complete");
-        overall.observe(subtotal(1, 9, None, 20), true);
-        assert_eq!(sums(&overall), named(&[("total/a", 21), ("total", 23)]));
-    }
-
-    #[test]
-    fn the_overall_total_of_an_earlier_computation_stays_until_all_partitions_are_of_ours() {
-        let mut overall = Overall::default();
-        for (partition, sum) in [(0, 1), (1, 2)] {
-            earlier(&mut overall, subtotal(partition, 3, Some("old"), sum));
-            earlier(&mut overall, subtotal(partition, 3, None, sum));
-        }
-        for (offset, group, sum) in [(3, Some("old"), 3), (3, None, 3)] {
-            let offsets = Offsets::from([(0, offset), (1, offset)]);
-            let total = Total {
-                scope: Scope::Overall { offsets },
-                ..subtotal(0, 0, group, sum)
-            };
-            earlier(&mut overall, total);
-        }
-        assert_eq!(overall.changes(), Ok(Changes::default()));
-        let mut switch = |partition, sum| {
-            let group = "old".to_owned();
-            let partition_of = Some(partition);
-            overall.remove(Removed {
-                partition: partition_of,
-                group,
-            });
-            overall.observe(subtotal(partition, 3, Some("new"), sum), true);
-            overall.observe(subtotal(partition, 3, None, sum), true);
-            overall.changes().unwrap()
-        };
-        assert_eq!(switch(1, 20), Changes::default(), "partition 0 is behind");
-        // The offsets are those of the total before, and the rules are not.
-        let changes = switch(0, 10);
-        assert_eq!(changes.removed, ["old"]);
-        let totals = changes
-            .totals
-            .iter()
-            .map(|total| (total.id(), total.accumulator.sum));
-        let expected = [("total/new".to_owned(), 30), ("total".to_owned(), 30)];
-        assert_eq!(totals.collect::<Vec<_>>(), expected);
-        write(&mut overall);
-        assert_eq!(overall.changes(), Ok(Changes::default()));
-    }
-
-    #[test]
-    fn groups_without_the_total_of_their_partition_wait_for_it() {
-        let mut overall = Overall::default();
-        overall.observe(subtotal(0, 3, Some("a"), 1), true);
-        overall.observe(subtotal(0, 3, None, 1), true);
-        write(&mut overall);
-        assert!(overall.is_settled());
-        // A crash; then the partition is read again from its own total on.
-        overall.observe(subtotal(0, 9, Some("a"), 20), true);
-        assert!(!overall.is_settled());
-        overall.observe(subtotal(0, 5, None, 6), true);
-        assert_eq!(sums(&overall), []);
-        overall.observe(subtotal(0, 9, None, 20), true);
-        assert!(overall.is_settled());
-        assert_eq!(
-            sums(&overall),
-            [("total/a".to_owned(), 20), ("total".to_owned(), 20)]
-        );
-    }
-
-    #[test]
-    fn what_was_written_late_by_who_had_lost_the_partition_does_not_count() {
-        let mut overall = Overall::default();
-        for total in [
-            subtotal(0, 3, Some("a"), 1),
-            subtotal(0, 5, None, 6),
-            subtotal(0, 9, Some("b"), 2),
-        ] {
-            overall.observe(total, true);
-        }
-        let before = sums(&overall);
-        for late in [
-            subtotal(0, 8, Some("b"), 7),
-            subtotal(0, 2, Some("a"), 7),
-            subtotal(0, 4, None, 7),
-        ] {
-            assert!(overall.knows_better(&late), "{late:?}");
-        }
-        assert_eq!(sums(&overall), before);
-        overall.observe(subtotal(0, 9, None, 8), true);
-        let expected = [("total/a", 1), ("total/b", 2), ("total", 8)];
-        assert_eq!(sums(&overall), expected.map(|(id, sum)| (id.to_owned(), sum)));
-    }
-
-    #[test]
-    fn an_overall_total_of_which_only_a_group_was_written_is_written_again_and_so_is_all_on_demand() {
-        let mut overall = Overall::default();
-        for total in [subtotal(0, 3, Some("a"), 1), subtotal(0, 3, None, 1)] {
-            overall.observe(total, true);
-        }
-        let changes = overall.changes().unwrap().totals;
-        overall.observe(changes[0].clone(), true);
-        assert_eq!(sums(&overall), [("total".to_owned(), 1)]);
-        write(&mut overall);
-        assert_eq!(sums(&overall), []);
-        overall.write_again();
-        assert_eq!(
-            sums(&overall),
-            [("total/a".to_owned(), 1), ("total".to_owned(), 1)]
-        );
-    }
-
-    #[test]
-    fn a_group_is_written_again_by_new_rules_also_if_its_digits_are_the_same() {
-        let mut overall = Overall::default();
-        for total in [subtotal(0, 3, Some("a"), 500), subtotal(0, 3, None, 500)] {
-            overall.observe(total, true);
-        }
-        for mut total in overall.changes().unwrap().totals {
-            // As of a sum with another scale.
-            total.accumulator.sum = 500;
-            overall.observe(total, false);
-        }
-        let all = [("total/a".to_owned(), 500), ("total".to_owned(), 500)];
-        assert_eq!(sums(&overall), all);
-    }
-
-    #[test]
-    fn groups_that_are_gone_are_removed_also_if_all_is_to_be_written_again() {
-        let mut overall = Overall::default();
-        for total in [subtotal(0, 3, Some("a"), 1), subtotal(0, 3, None, 1)] {
-            overall.observe(total, true);
-        }
-        write(&mut overall);
-        let (partition, group) = (Some(0), "a".to_owned());
-        overall.remove(Removed { partition, group });
-        overall.observe(subtotal(0, 4, None, 0), true);
-        overall.write_again();
-        let changes = overall.changes().unwrap();
-        assert_eq!((changes.removed, changes.totals.len()), (vec!["a".to_owned()], 1));
-    }
-
-    #[test]
-    fn a_total_out_of_range_is_an_error() {
-        let mut overall = Overall::default();
-        overall.observe(subtotal(0, 1, None, crate::accumulator::MAX_SUM), true);
-        overall.observe(subtotal(1, 1, None, 1), true);
-        assert_eq!(overall.changes(), Err(Overflow));
-    }
-}
+mod tests;

@@ -1,5 +1,7 @@
 //! The totals of one input partition: a function of the records before an offset.
 
+mod windows;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -9,6 +11,8 @@ use crate::accumulator::{Accumulator, Overflow};
 use crate::identity::Origin;
 use crate::total::{Scope, Total};
 
+use self::windows::Windows;
+
 /// What a record is to the sum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome<'a> {
@@ -16,6 +20,13 @@ pub enum Outcome<'a> {
     /// the sum's last digit behind the point.
     Summed {
         group: Option<&'a str>,
+        value: Option<i128>,
+    },
+    /// The same in a window, which begins at `start` and is named by `name`, together with the group.
+    Windowed {
+        name: &'a str,
+        start: i64,
+        time: i64,
         value: Option<i128>,
     },
     /// The filter dropped it, or it is a tombstone: there is nothing to add.
@@ -47,6 +58,7 @@ pub struct PartitionTotals {
     origin: Origin,
     /// Groups of the totals before these, which go with the next commit if they are not among these.
     retired: BTreeSet<String>,
+    windows: Option<Windows>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +68,8 @@ struct Group {
     /// It covers the records before this offset, if that is more than the partition's total does.
     next_offset: i64,
     changed: bool,
+    /// Whether the output topic has a total of it.
+    written: bool,
 }
 
 impl Group {
@@ -65,6 +79,7 @@ impl Group {
             accumulator,
             next_offset,
             changed: false,
+            written: false,
         }
     }
 }
@@ -86,7 +101,10 @@ impl PartitionTotals {
     /// the partition's not any more, takes none of the records that it has already.
     pub fn restored(partition: i32, next_offset: i64, all: Accumulator, groups: Groups) -> Self {
         let groups = groups.into_iter().map(|(name, (next_offset, accumulator))| {
-            let group = Group::new(&name, next_offset, accumulator);
+            let group = Group {
+                written: true,
+                ..Group::new(&name, next_offset, accumulator)
+            };
             (Arc::clone(&group.name), group)
         });
         Self {
@@ -99,6 +117,7 @@ impl PartitionTotals {
             changed_groups: Vec::new(),
             origin: Origin::default(),
             retired: BTreeSet::new(),
+            windows: None,
         }
     }
 
@@ -174,6 +193,12 @@ impl PartitionTotals {
         let partition = self.partition;
         let (group, one) = match outcome {
             Outcome::Summed { group, value } => (group, Accumulator::summed(value)),
+            Outcome::Windowed {
+                name,
+                start,
+                time,
+                value,
+            } => return self.apply_windowed(offset, name, (start, time), value),
             Outcome::Dropped => (None, Accumulator::dropped()),
             Outcome::Dead => (None, Accumulator::dead()),
         };
@@ -226,6 +251,7 @@ impl PartitionTotals {
                 partition: self.partition,
                 next_offset,
             },
+            windowed: self.windowed(group.as_deref()),
             group,
             accumulator,
         })
@@ -239,6 +265,7 @@ impl PartitionTotals {
         for name in self.changed_groups.drain(..) {
             if let Some(group) = self.groups.get_mut(&name) {
                 group.changed = false;
+                group.written = true;
             }
         }
     }

@@ -19,6 +19,7 @@ use crate::computation::{Computation, Relation};
 use crate::identity::{Identity, Origin};
 use crate::partition::{Groups, PartitionTotals};
 use crate::total::{Scope, Total};
+use crate::window::{self, Progress, Windowed};
 
 /// Why a partition cannot be continued.
 #[derive(Clone, Debug, PartialEq, Eq, Snafu)]
@@ -87,6 +88,8 @@ pub enum Mismatch {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
     all: Option<(i64, Accumulator)>,
+    /// What the total of all says about windows.
+    progress: Progress,
     /// When the total of all was written, ms since the epoch.
     written: i64,
     /// What sum they are of. Totals of the first versions do not say it.
@@ -137,6 +140,10 @@ impl Found {
         match total.group {
             None => {
                 self.all = Some(found);
+                self.progress = match total.windowed {
+                    Windowed::All(progress) => progress,
+                    _ => Progress::default(),
+                };
                 self.written = written;
                 self.identity = identity;
                 self.delivery = delivery;
@@ -189,6 +196,8 @@ impl Found {
         has_groups: bool,
     ) -> Result<Restored, Mismatch> {
         let partition = assigned.partition;
+        let windows = ours.identity.windows();
+        let has_groups = has_groups || windows.is_some();
         let relation = self
             .identity
             .as_ref()
@@ -232,7 +241,8 @@ impl Found {
             (None, None) => {
                 ensure!(has_groups || self.groups.is_empty(), GroupsSnafu { partition });
                 let fresh = PartitionTotals::fresh(partition, assigned.position, self.groups);
-                return Ok(Restored::Totals(fresh.with(origin)));
+                let fresh = fresh.with(origin).in_windows(windows, Progress::default());
+                return Ok(Restored::Totals(fresh));
             }
             (_, Some((next_offset, all))) if outlived => {
                 // All that the totals cover is older than they are.
@@ -277,10 +287,11 @@ impl Found {
                 start
             }
         );
+        let expired = self.progress.expired.unwrap_or_default();
         let grouped = self
             .groups
             .values()
-            .try_fold(Accumulator::default(), |sum, (_, group)| sum.merge(*group));
+            .try_fold(expired, |sum, (_, group)| sum.merge(*group));
         // What a group has more than the partition is no part of the partition's total.
         let is_ahead = self.groups.values().any(|(end, _)| *end > next_offset);
         ensure!(
@@ -295,8 +306,11 @@ impl Found {
             Ok(grouped) if has_groups => (grouped.count, grouped.sum) == (all.count, all.sum),
             _ => self.groups.is_empty() && !has_groups,
         };
-        ensure!(adds_up, GroupsSnafu { partition });
-        let totals = PartitionTotals::restored(partition, next_offset, all, self.groups).with(origin);
+        let are_windows = windows.is_none() || self.groups.keys().all(|name| window::parse(name).is_some());
+        ensure!(adds_up && are_windows, GroupsSnafu { partition });
+        let totals = PartitionTotals::restored(partition, next_offset, all, self.groups)
+            .with(origin)
+            .in_windows(windows, self.progress);
         let totals = match is_named {
             true => totals,
             false => totals.without_identity(),

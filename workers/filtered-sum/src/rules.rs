@@ -7,6 +7,7 @@ use naru_rules::filter::{self, EvaluateError, Filter, FilterError, Scalar, type_
 use snafu::{OptionExt, Snafu, ensure};
 
 use crate::group::{self, GroupError};
+use crate::window::Tumbling;
 
 /// Why a record can be neither summed nor dropped.
 #[derive(Debug, PartialEq, Eq, Snafu)]
@@ -44,6 +45,10 @@ pub enum RulesError {
     Filter { source: FilterError },
     #[snafu(display("the scale of the sum is {scale}, expected at most {MAX_SCALE}"))]
     Scale { scale: u8 },
+    #[snafu(display(
+        "the windows of the sum have {size_ms} ms, expected whole seconds, and no more than there are times"
+    ))]
+    Window { size_ms: u64 },
 }
 
 /// What the rules make of a record.
@@ -112,20 +117,44 @@ pub struct Rules {
     filter_end: usize,
     place: usize,
     group_places: Vec<usize>,
+    windows: Option<Windows>,
+}
+
+/// How records are put into windows.
+#[derive(Clone, Debug)]
+pub struct Windows {
+    pub rule: Tumbling,
+    /// The field with the time, and its place among the wanted ones. `None`: the time that Kafka has of the record.
+    pub time: Option<(String, usize)>,
+}
+
+impl Windows {
+    /// The field with the time.
+    pub fn field(&self) -> Option<&str> {
+        self.time.as_ref().map(|(field, _)| field.as_str())
+    }
+
+    /// Its place in a row.
+    pub fn place(&self) -> Option<usize> {
+        self.time.as_ref().map(|(_, place)| *place)
+    }
 }
 
 impl Rules {
     pub fn compile(config: &FilteredSumWorker) -> Result<Self, RulesError> {
         let scale = config.scale;
         ensure!(scale <= MAX_SCALE, ScaleSnafu { scale });
+        if let Some(window) = &config.window {
+            let size_ms = window.size_ms;
+            ensure!(Tumbling::is_possible(window), WindowSnafu { size_ms });
+        }
         let filter = config.filter.as_deref().map(filter::compile).transpose()?;
         let unit = Unit::new(scale, config.round_floats);
-        Ok(Self::new(
-            filter,
-            config.field.clone(),
-            unit,
-            config.group_by.clone(),
-        ))
+        let rules = Self::new(filter, config.field.clone(), unit, config.group_by.clone());
+        Ok(match &config.window {
+            Some(window) => rules.in_windows(Tumbling::of(window), window.time.clone()),
+            None => rules,
+        })
     }
 
     fn new(filter: Option<Filter>, field: String, unit: Unit, group_by: Vec<String>) -> Self {
@@ -151,7 +180,22 @@ impl Rules {
             filter_end,
             place,
             group_places,
+            windows: None,
         }
+    }
+
+    /// The same, by the times in this field, or those that Kafka has of records.
+    fn in_windows(mut self, rule: Tumbling, time: Option<String>) -> Self {
+        let time = time.map(|field| {
+            let known = self.wanted.iter().position(|name| *name == field);
+            let place = known.unwrap_or_else(|| {
+                self.wanted.push(field.clone());
+                self.wanted.len() - 1
+            });
+            (field, place)
+        });
+        self.windows = Some(Windows { rule, time });
+        self
     }
 
     /// The fields of a row, in its order.
@@ -162,6 +206,10 @@ impl Rules {
     /// Whether sums are kept by group too.
     pub fn has_groups(&self) -> bool {
         !self.group_by.is_empty()
+    }
+
+    pub fn windows(&self) -> Option<&Windows> {
+        self.windows.as_ref()
     }
 
     /// Judges a record by its wanted fields, and makes `group` the text of its group if it is summed by group. `None`

@@ -16,18 +16,39 @@ use snafu::{OptionExt, ResultExt, Snafu, ensure};
 
 use crate::accumulator::{Accumulator, MAX_SUM};
 use crate::decode::Whole;
+use crate::window::{self, Progress, Windowed};
 
 /// The schema of a sum without digits behind the point. By it all totals are coded: where the point is says only the schema
 /// that is registered.
 const SCHEMA: &str = include_str!("total.avsc");
 
+/// The fields that totals of a sum with windows have behind the others. Others have none of them, so that no table of a sink
+/// gets columns which say nothing.
+const WINDOWS: &str = include_str!("total-windows.json");
+
 /// The schema that is registered under `<output topic>-value`, of sums with so many digits behind the point.
-pub fn schema(scale: u8) -> String {
-    SCHEMA.replace(r#""scale": 0"#, &format!(r#""scale": {scale}"#))
+pub fn schema(scale: u8, has_windows: bool) -> String {
+    let at_scale = |text: &str| text.replace(r#""scale": 0"#, &format!(r#""scale": {scale}"#));
+    match has_windows {
+        false => at_scale(SCHEMA),
+        true => joined(&at_scale(SCHEMA), &at_scale(WINDOWS)),
+    }
+}
+
+fn joined(schema: &str, more: &str) -> String {
+    let parsed = |text| serde_json::from_str::<serde_json::Value>(text).expect("it is parsed by a test");
+    let (mut schema, mut more) = (parsed(schema), parsed(more));
+    if let (Some(fields), Some(more)) = (schema["fields"].as_array_mut(), more.as_array_mut()) {
+        fields.append(more);
+    }
+    schema.to_string()
 }
 
 static PARSED: LazyLock<Schema> =
-    LazyLock::new(|| Schema::parse_str(SCHEMA).expect("the schema is parsed by a test"));
+    LazyLock::new(|| Schema::parse_str(&schema(0, false)).expect("the schema is parsed by a test"));
+/// By it all totals are read: where fields were not written it has their defaults.
+static WITH_WINDOWS: LazyLock<Schema> =
+    LazyLock::new(|| Schema::parse_str(&schema(0, true)).expect("the schema is parsed by a test"));
 
 /// Next offset of the input that a total does not cover yet, by partition.
 pub type Offsets = BTreeMap<i32, i64>;
@@ -92,10 +113,12 @@ impl Removed {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Total {
     pub scope: Scope,
-    /// See [`crate::group`]. `None`: all records of the scope, whatever their group.
+    /// See [`crate::group`], and [`crate::window`] for a sum that has windows. `None`: all records of the scope, whatever their
+    /// group.
     pub group: Option<String>,
     /// A group has no `dropped` and no `dead`: what does not pass is not looked at further.
     pub accumulator: Accumulator,
+    pub windowed: Windowed,
 }
 
 impl Total {
@@ -117,26 +140,62 @@ impl Total {
             count,
             dropped,
             dead,
+            late,
             sum,
         } = self.accumulator;
-        let value = Value::Record(vec![
+        let has_windows = self.windowed != Windowed::No;
+        // The window is told by fields of its own.
+        let grouping = match (&self.group, has_windows) {
+            (Some(name), true) => window::parse(name)
+                .and_then(|(_, group)| group)
+                .map(str::to_owned),
+            (group, _) => group.clone(),
+        };
+        let mut fields = vec![
             ("id".to_owned(), Value::String(self.id())),
             ("scope".to_owned(), Value::String(scope.to_owned())),
             ("partition".to_owned(), nullable(partition.map(Value::Int))),
-            (
-                "grouping".to_owned(),
-                nullable(self.group.clone().map(Value::String)),
-            ),
-            ("sum".to_owned(), Value::Decimal(Decimal::from(sum.to_be_bytes()))),
+            ("grouping".to_owned(), nullable(grouping.map(Value::String))),
+            ("sum".to_owned(), decimal(sum)),
             ("count".to_owned(), Value::Long(count)),
             ("dropped".to_owned(), Value::Long(dropped)),
             ("dead".to_owned(), Value::Long(dead)),
             ("nextOffset".to_owned(), nullable(next_offset.map(Value::Long))),
             ("offsets".to_owned(), nullable(offsets.map(Value::String))),
-        ]);
-        let datum = GenericDatumWriter::builder(&PARSED)
+        ];
+        let (start, end, progress) = match self.windowed {
+            Windowed::No => Default::default(),
+            Windowed::In { start, end } => (Some(start), Some(end), Progress::default()),
+            Windowed::All(progress) => (None, None, progress),
+        };
+        if has_windows {
+            let time = |time: Option<i64>| nullable(time.map(Value::TimestampMillis));
+            let Progress { watermark, expired } = progress;
+            fields.extend(
+                [
+                    ("windowStart", time(start)),
+                    ("windowEnd", time(end)),
+                    ("late", Value::Long(late)),
+                    ("watermark", time(watermark)),
+                    (
+                        "expiredCount",
+                        nullable(expired.map(|expired| Value::Long(expired.count))),
+                    ),
+                    (
+                        "expiredSum",
+                        nullable(expired.map(|expired| decimal(expired.sum))),
+                    ),
+                ]
+                .map(|(name, value)| (name.to_owned(), value)),
+            );
+        }
+        let schema: &Schema = match has_windows {
+            true => &WITH_WINDOWS,
+            false => &PARSED,
+        };
+        let datum = GenericDatumWriter::builder(schema)
             .build()
-            .and_then(|writer| writer.write_value_to_vec(value))
+            .and_then(|writer| writer.write_value_to_vec(Value::Record(fields)))
             .map_err(Box::new)
             .context(AvroSnafu)?;
         Ok(wire::encode(schema_id, &datum))
@@ -145,7 +204,7 @@ impl Total {
     /// `datum` was written with the schema `writer`, which may be another version of [`SCHEMA`].
     pub fn decode(writer: &Schema, datum: &[u8]) -> Result<Self, TotalError> {
         let value = GenericDatumReader::builder(writer)
-            .reader_schema(&PARSED)
+            .reader_schema(&WITH_WINDOWS)
             .build()
             .and_then(|reader| reader.read_value(&mut Whole(datum)))
             .map_err(Box::new)
@@ -162,11 +221,32 @@ impl Total {
             count: long(&take("count")?).context(FieldSnafu { field: "count" })?,
             dropped: long(&take("dropped")?).context(FieldSnafu { field: "dropped" })?,
             dead: long(&take("dead")?).context(FieldSnafu { field: "dead" })?,
+            late: long(&take("late")?).context(FieldSnafu { field: "late" })?,
             sum: integer(&take("sum")?).context(FieldSnafu { field: "sum" })?,
         };
-        let group = match take("grouping")? {
+        let grouping = match take("grouping")? {
             Value::String(group) => Some(group),
             _ => None,
+        };
+        let expired = match take("expiredCount")? {
+            Value::Null => None,
+            count => Some(Accumulator {
+                count: long(&count).context(FieldSnafu {
+                    field: "expiredCount",
+                })?,
+                sum: integer(&take("expiredSum")?).context(FieldSnafu { field: "expiredSum" })?,
+                ..Accumulator::default()
+            }),
+        };
+        let watermark = time(&take("watermark")?);
+        let windowed = match (time(&take("windowStart")?), time(&take("windowEnd")?)) {
+            (Some(start), Some(end)) => Windowed::In { start, end },
+            _ if expired.is_some() || watermark.is_some() => Windowed::All(Progress { watermark, expired }),
+            _ => Windowed::No,
+        };
+        let group = match windowed {
+            Windowed::In { start, .. } => Some(window::name_of(start, grouping.as_deref())),
+            _ => grouping,
         };
         let scope = match (
             take("scope")?,
@@ -192,6 +272,7 @@ impl Total {
             scope,
             group,
             accumulator,
+            windowed,
         };
         ensure!(
             take("id")? == Value::String(total.id()),
@@ -234,6 +315,17 @@ fn plain(value: Value) -> Value {
     }
 }
 
+fn decimal(sum: i128) -> Value {
+    Value::Decimal(Decimal::from(sum.to_be_bytes()))
+}
+
+fn time(value: &Value) -> Option<i64> {
+    match value {
+        Value::TimestampMillis(time) => Some(*time),
+        _ => None,
+    }
+}
+
 fn long(value: &Value) -> Option<i64> {
     match value {
         Value::Long(value) if *value >= 0 => Some(*value),
@@ -261,8 +353,8 @@ mod tests {
 
     #[test]
     fn a_total_is_read_by_the_schema_of_its_scale_and_its_bytes_are_those_of_any_other() {
-        for scale in 0..=MAX_SCALE {
-            let writer = Schema::parse_str(&schema(scale)).unwrap();
+        for (scale, has_windows) in (0..=MAX_SCALE).flat_map(|scale| [(scale, false), (scale, true)]) {
+            let writer = Schema::parse_str(&schema(scale, has_windows)).unwrap();
             let Schema::Record(record) = &writer else {
                 panic!("{writer:?} is a record")
             };
@@ -278,6 +370,13 @@ mod tests {
                 },
                 group: None,
                 accumulator: Accumulator::summed(Some(-MAX_SUM)),
+                windowed: match has_windows {
+                    false => Windowed::No,
+                    true => Windowed::All(Progress {
+                        watermark: None,
+                        expired: Some(Accumulator::summed(Some(MAX_SUM))),
+                    }),
+                },
             };
             let value = total.encode(7).unwrap();
             let (_, datum) = wire::decode(&value).unwrap();
@@ -285,11 +384,60 @@ mod tests {
         }
     }
 
-    fn round_trip(total: &Total) -> Total {
+    #[test]
+    fn a_sum_without_windows_has_the_schema_that_it_always_had() {
+        assert_eq!(schema(0, false), SCHEMA);
+        let Schema::Record(record) = &*PARSED else {
+            panic!("{PARSED:?} is a record")
+        };
+        assert!(!record.lookup.contains_key("late"), "{:?}", record.lookup);
+    }
+
+    /// `grouping`, and the times of its window.
+    fn written(total: &Total) -> (Value, Value, Value) {
+        let value = total.encode(7).unwrap();
+        let (_, datum) = wire::decode(&value).unwrap();
+        let reader = GenericDatumReader::builder(&WITH_WINDOWS).build().unwrap();
+        let Value::Record(fields) = reader.read_value(&mut &*datum).unwrap() else {
+            panic!("a total is a record")
+        };
+        let fields = fields.into_iter().collect::<BTreeMap<_, _>>();
+        let field = |name: &str| plain(fields[name].clone());
+        (field("grouping"), field("windowStart"), field("windowEnd"))
+    }
+
+    #[test]
+    fn a_window_is_told_apart_from_its_group_which_may_be_empty() {
+        for (group, grouping) in [
+            (None, Value::Null),
+            (Some(""), Value::String(String::new())),
+            (Some("a/b"), Value::String("a/b".to_owned())),
+        ] {
+            let total = Total {
+                scope: Scope::Partition {
+                    partition: 3,
+                    next_offset: 9,
+                },
+                group: Some(window::name_of(-60_000, group)),
+                accumulator: Accumulator::summed(Some(5)),
+                windowed: Windowed::In {
+                    start: -60_000,
+                    end: 0,
+                },
+            };
+            let times = (Value::TimestampMillis(-60_000), Value::TimestampMillis(0));
+            assert_eq!(written(&total), (grouping, times.0, times.1));
+            assert_eq!(round_trip(&total, true), total);
+            assert!(total.id().starts_with("partition-3/1969-12-31T23:59:00Z"));
+        }
+    }
+
+    fn round_trip(total: &Total, has_windows: bool) -> Total {
         let value = total.encode(7).unwrap();
         let (schema_id, datum) = wire::decode(&value).unwrap();
         assert_eq!(schema_id, 7);
-        Total::decode(&PARSED, datum).unwrap()
+        let writer = Schema::parse_str(&schema(0, has_windows)).unwrap();
+        Total::decode(&writer, datum).unwrap()
     }
 
     fn any_total() -> impl Strategy<Value = Total> {
@@ -311,8 +459,10 @@ mod tests {
                     count,
                     dropped,
                     dead,
+                    late: 0,
                     sum,
                 },
+                windowed: Windowed::No,
             },
         )
     }
@@ -320,7 +470,21 @@ mod tests {
     proptest! {
         #[test]
         fn what_was_written_is_read(total in any_total()) {
-            prop_assert_eq!(round_trip(&total), total);
+            prop_assert_eq!(round_trip(&total, false), total);
+        }
+
+        #[test]
+        fn what_was_written_of_windows_is_read(
+            total in any_total(), late in 0..=i64::MAX, watermark: i64, expired in prop::option::of((0..=i64::MAX, -9..9_i128)),
+        ) {
+            let expired = expired.map(|(count, sum)| Accumulator { count, sum, ..Accumulator::default() });
+            let total = Total {
+                group: None,
+                accumulator: Accumulator { late, ..total.accumulator },
+                windowed: Windowed::All(Progress { watermark: Some(watermark), expired }),
+                ..total
+            };
+            prop_assert_eq!(round_trip(&total, true), total);
         }
 
         #[test]
@@ -335,6 +499,7 @@ mod tests {
             scope: scope.clone(),
             group: group.map(str::to_owned),
             accumulator: Accumulator::default(),
+            windowed: Windowed::No,
         };
         let partition = Scope::Partition {
             partition: 3,

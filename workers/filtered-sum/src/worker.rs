@@ -155,7 +155,7 @@ impl<'a> Worker<'a> {
         let registry = Arc::new(Registry::new(&config.registry)?);
         let subject = format!("{}-value", config.output_topic);
         let schema_id = context
-            .wait_for(registry.register(&subject, &schema(config.scale)))
+            .wait_for(registry.register(&subject, &schema(config.scale, config.window.is_some())))
             .context(StoppingSnafu)??;
         let writer = Writer::open(config, context)?;
         let consumer = writer.join(config, context)?;
@@ -356,10 +356,12 @@ impl<'a> Worker<'a> {
             return None;
         }
         let stops = self.config.on_error == OnError::Stop;
+        let has_windows = self.config.window.is_some();
         let input_topic = &self.config.input_topic;
         let first_letter = owned.first_letter();
         let totals = owned.totals_mut()?;
         let (mut records, mut dropped) = (0, 0);
+        let late = totals.late();
         let interruption = messages.find_map(|message| {
             let unknown = |value| self.schemas.judge.decoder.unknown(value);
             if let Some(schema_id) = message.value.and_then(unknown) {
@@ -372,6 +374,7 @@ impl<'a> Worker<'a> {
             }
             let judged = match message.value {
                 None => Ok(Outcome::Dropped),
+                Some(value) if has_windows => self.schemas.judge.judge_at(value, message.timestamp()),
                 Some(value) => self.schemas.judge.judge(value),
             };
             let (outcome, reason) = match judged {
@@ -407,6 +410,8 @@ impl<'a> Worker<'a> {
             });
             self.dead_letters.is_full().then_some(Interruption::DeadLetters)
         });
+        let late = totals.late() - late;
+        self.metrics.late.inc_by(u64::try_from(late).unwrap_or_default());
         self.metrics.records.inc_by(records);
         self.metrics.dropped.inc_by(dropped);
         if records > 0 && owned.stopped.take().is_some() {

@@ -63,6 +63,8 @@ reasons! {
     FIELD_MISSING = "FieldMissing";
     /// The field is no integer.
     FIELD_NOT_SUMMABLE = "FieldNotSummable";
+    /// The field is neither a timestamp nor a date.
+    FIELD_NO_TIME = "FieldNoTime";
     /// There is no Secret of this name.
     SECRET_MISSING = "SecretMissing";
     /// The Secret has no such key.

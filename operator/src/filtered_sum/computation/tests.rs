@@ -70,15 +70,19 @@ fn what_becomes_of_earlier_totals_counts_at_the_change_or_when_it_is_said_first(
 }
 
 #[test]
-fn totals_by_other_groups_or_of_another_scale_cannot_be_continued() {
-    for (what, before) in [("groupBy", json!(["region"])), ("scale", json!(2))] {
+fn totals_by_other_groups_or_windows_or_of_another_scale_cannot_be_continued() {
+    for (what, before) in [
+        ("groupBy", json!(["region"])),
+        ("scale", json!(2)),
+        ("window", json!({ "size": "1h" })),
+    ] {
         let mut status = with_workers(1, "a < 1");
         status["computation"]["sum"][what] = before;
         let refusal = of(&sum(2, "a < 1", Some("continue"), &status))
             .unwrap_err()
             .to_string();
         assert!(
-            refusal.contains("sum.groupBy and sum.scale cannot be changed"),
+            refusal.contains("sum.groupBy, sum.scale and sum.window cannot be changed"),
             "{what}: {refusal}"
         );
         assert!(

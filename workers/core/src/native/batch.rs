@@ -24,15 +24,17 @@
 
 use std::ffi::{CString, c_int, c_void};
 use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 use std::ops::Deref;
 use std::ptr::NonNull;
 use std::slice;
 use std::time::Duration;
 
 use rdkafka::bindings::{
-    rd_kafka_consume_batch_queue, rd_kafka_message_destroy, rd_kafka_message_t, rd_kafka_queue_destroy,
-    rd_kafka_queue_forward, rd_kafka_queue_get_consumer, rd_kafka_queue_get_partition, rd_kafka_queue_length,
-    rd_kafka_queue_new, rd_kafka_queue_t, rd_kafka_resp_err_t,
+    rd_kafka_consume_batch_queue, rd_kafka_message_destroy, rd_kafka_message_t, rd_kafka_message_timestamp,
+    rd_kafka_queue_destroy, rd_kafka_queue_forward, rd_kafka_queue_get_consumer,
+    rd_kafka_queue_get_partition, rd_kafka_queue_length, rd_kafka_queue_new, rd_kafka_queue_t,
+    rd_kafka_resp_err_t,
 };
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
@@ -143,6 +145,15 @@ pub struct Message<'a> {
     pub key: Option<&'a [u8]>,
     /// `None` for a tombstone.
     pub value: Option<&'a [u8]>,
+    native: &'a Native,
+}
+
+impl Message<'_> {
+    /// When it was written, by the producer's clock or the broker's as the topic says, ms since the epoch. `None` of a record in
+    /// a format that had no times yet.
+    pub fn timestamp(&self) -> Option<i64> {
+        self.native.timestamp()
+    }
 }
 
 impl Batch<'_> {
@@ -176,6 +187,7 @@ impl Batch<'_> {
 }
 
 /// A message that is ours: it lives as long as this, and nobody changes it.
+#[derive(Debug, PartialEq, Eq)]
 #[repr(transparent)]
 struct Native(NonNull<rd_kafka_message_t>);
 
@@ -191,6 +203,13 @@ impl Native {
         unsafe { (&raw const (*self.0.as_ptr()).err).cast::<c_int>().read() }
     }
 
+    fn timestamp(&self) -> Option<i64> {
+        let mut kind = MaybeUninit::uninit();
+        // SAFETY: it lives, and is not changed. There is room for what kind of time it is, which is not read.
+        let time = unsafe { rd_kafka_message_timestamp(self.0.as_ptr(), kind.as_mut_ptr()) };
+        (time >= 0).then_some(time)
+    }
+
     fn view(&self) -> Message<'_> {
         let native = self.0.as_ptr();
         // SAFETY: it lives, and so do its key and its value, of these lengths, null if there is none. The view borrows it.
@@ -203,6 +222,7 @@ impl Native {
                 offset: (*native).offset,
                 key: bytes((*native).key, (*native).key_len),
                 value: bytes((*native).payload, (*native).len),
+                native: self,
             }
         }
     }

@@ -89,7 +89,7 @@ fn both(judge: &mut Judge, message: &[u8]) -> (Result<(Verdict, String), String>
     let outcome = judge.judge(message).map(|outcome| match outcome {
         Outcome::Summed { group, value } => (Verdict::Summed(value), group.unwrap_or_default().to_owned()),
         Outcome::Dropped => (Verdict::Dropped, String::new()),
-        Outcome::Dead => panic!("who judges does not say so"),
+        Outcome::Dead | Outcome::Windowed { .. } => panic!("who judges does not say so"),
     });
     // A text that is left over says nothing.
     let whole = whole.map(|(verdict, group)| match verdict {

@@ -1,4 +1,5 @@
 mod upserts;
+mod windows;
 
 use super::*;
 use crate::partition::Outcome;
@@ -26,6 +27,7 @@ fn written(next_offset: i64, group: Option<&str>, sum: i128) -> Total {
             sum,
             ..Accumulator::default()
         },
+        windowed: Windowed::No,
     }
 }
 

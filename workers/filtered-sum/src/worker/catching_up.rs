@@ -29,7 +29,8 @@ impl Worker<'_> {
             until,
             "the totals are of earlier rules: they stay until the input is summed anew up to them"
         );
-        let anew = CatchUp::new(partition, start, self.computation.identity.origin, superseded);
+        let identity = &self.computation.identity;
+        let anew = CatchUp::new(partition, start, identity.origin, superseded).in_windows(identity.windows());
         consumer.seek(partition, start)?;
         self.owned
             .get_or_insert_default()
