@@ -25,6 +25,7 @@ pub fn config(kafka: Kafka, registry: Registry, group_by: &[&str]) -> FilteredSu
         scale: 0,
         round_floats: false,
         group_by: group_by.iter().map(|field| (*field).to_owned()).collect(),
+        window: None,
         output_topic: OUTPUT.to_owned(),
         dead_letter_topic: DEAD.to_owned(),
         commit_interval_ms: 20,

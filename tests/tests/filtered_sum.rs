@@ -9,6 +9,8 @@ mod numbers;
 mod reset;
 #[path = "filtered_sum/upserts.rs"]
 mod upserts;
+#[path = "filtered_sum/windows.rs"]
+mod windows;
 #[path = "filtered_sum/world.rs"]
 mod world;
 

@@ -279,7 +279,8 @@ impl Window {
     /// How many windows a group has at a time at the most, but for records that are ahead of others.
     pub fn at_a_time(&self) -> u64 {
         let kept = [&self.size, &self.grace, &self.retention].map(Duration::as_millis);
-        kept.iter().sum::<u64>().div_ceil(self.size.as_millis().max(1))
+        let kept = kept.into_iter().fold(0, u64::saturating_add);
+        kept.div_ceil(self.size.as_millis().max(1))
     }
 }
 

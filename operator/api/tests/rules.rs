@@ -352,6 +352,18 @@ fn windows_are_changed_and_left_out_only_by_summing_anew() {
 }
 
 #[test]
+fn the_example_with_windows_is_accepted_and_says_what_it_means() {
+    let yaml = include_str!("../../../deploy/examples/windows.yaml");
+    let object = serde_yaml::from_str::<Value>(yaml).unwrap();
+    let stored = admit(&schema_of("FilteredSum"), &object, None).unwrap();
+    let sum = serde_json::from_value::<naru_api::FilteredSum>(stored).unwrap();
+    let window = sum.spec.sum.window.unwrap();
+    let length = [&window.size, &window.grace, &window.retention].map(naru_api::Duration::as_millis);
+    assert_eq!(length, [60, 10, 672 * 60].map(|minutes| minutes * 60_000));
+    assert_eq!((window.time.as_deref(), window.at_a_time()), (Some("soldAt"), 674));
+}
+
+#[test]
 fn what_is_refused_as_a_change_is_accepted_on_creation() {
     for &(kind, place, _, refused, _) in ON_UPDATE {
         if !refused.is_empty() {

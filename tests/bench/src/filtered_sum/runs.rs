@@ -69,6 +69,7 @@ impl Place {
             scale: 0,
             round_floats: false,
             group_by: Vec::new(),
+            window: None,
             output_topic: output,
             dead_letter_topic: dead,
             commit_interval_ms: 100,
