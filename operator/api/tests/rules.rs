@@ -360,7 +360,10 @@ fn the_example_with_windows_is_accepted_and_says_what_it_means() {
     let window = sum.spec.sum.window.unwrap();
     let length = [&window.size, &window.grace, &window.retention].map(naru_api::Duration::as_millis);
     assert_eq!(length, [60, 10, 672 * 60].map(|minutes| minutes * 60_000));
-    assert_eq!((window.time.as_deref(), window.at_a_time()), (Some("soldAt"), 674));
+    assert_eq!(
+        (window.time.as_deref(), window.at_a_time()),
+        (Some("soldAt"), 674)
+    );
 }
 
 #[test]

@@ -13,7 +13,7 @@ use apache_avro::writer::datum::GenericDatumWriter;
 use apache_avro::{Decimal, Schema};
 use jiff::Timestamp;
 use naru_contract::{Reset, Window};
-use naru_tests::filtered_sum::worker::Worker;
+use naru_tests::filtered_sum::worker::{Worker, block_on};
 use naru_tests::filtered_sum::{DEAD, INPUT, OUTPUT};
 use naru_tests::fragile_registry::FragileRegistry;
 use naru_tests::loopback::{Consumed, eventually};
@@ -40,11 +40,6 @@ static START: LazyLock<i64> = LazyLock::new(|| {
     now - now.rem_euclid(DAY) - DAY
 });
 
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    let mut runtime = tokio::runtime::Builder::new_current_thread();
-    runtime.enable_all().build().unwrap().block_on(future)
-}
-
 /// Writes items with times. The key of each says what it is.
 struct Timed {
     producer: BaseProducer,
@@ -58,8 +53,10 @@ impl Timed {
             .set("enable.idempotence", "true")
             .create()
             .unwrap();
-        let registry = registry::Registry::new(&world.config.registry).unwrap();
-        let schema_id = block_on(registry.register("timed", ITEM)).unwrap();
+        let schema_id = block_on(async {
+            let registry = registry::Registry::new(&world.config.registry).unwrap();
+            registry.register("timed", ITEM).await.unwrap()
+        });
         Self { producer, schema_id }
     }
 
@@ -279,7 +276,12 @@ impl Row {
 
 /// All that was ever visible in the output topic, and what is left of it.
 fn output(world: &World) -> (Vec<Row>, BTreeMap<String, usize>) {
-    let registry = registry::Registry::new(&world.config.registry).unwrap();
+    let schema_of = |id| {
+        block_on(async {
+            let registry = registry::Registry::new(&world.config.registry).unwrap();
+            registry.schema(id).await.unwrap()
+        })
+    };
     let mut schemas = BTreeMap::new();
     let (mut rows, mut left) = (Vec::new(), BTreeMap::new());
     let mut records = world.kafka.read_committed(OUTPUT);
@@ -294,9 +296,7 @@ fn output(world: &World) -> (Vec<Row>, BTreeMap<String, usize>) {
             continue;
         };
         let (schema_id, datum) = wire::decode(&value).unwrap();
-        let schema = schemas
-            .entry(schema_id)
-            .or_insert_with(|| block_on(registry.schema(schema_id)).unwrap());
+        let schema = schemas.entry(schema_id).or_insert_with(|| schema_of(schema_id));
         let reader = GenericDatumReader::builder(schema).build().unwrap();
         let Value::Record(fields) = reader.read_value(&mut &*datum).unwrap() else {
             unreachable!("a total is a record")
