@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a module of tests")]
 
+#[path = "windows/truth.rs"]
+mod truth;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -16,7 +19,7 @@ use naru_contract::{Reset, Window};
 use naru_tests::filtered_sum::worker::{Worker, block_on};
 use naru_tests::filtered_sum::{DEAD, INPUT, OUTPUT};
 use naru_tests::fragile_registry::FragileRegistry;
-use naru_tests::loopback::{Consumed, eventually};
+use naru_tests::loopback::eventually;
 use naru_worker_core::avro::{registry, wire};
 use naru_worker_core::kafka::topic;
 use rand::rngs::StdRng;
@@ -25,6 +28,7 @@ use rdkafka::ClientConfig;
 use rdkafka::message::{Headers, Message};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
+use self::truth::{Figures, State, Truth, is_gone, text};
 use crate::WITHIN;
 use crate::world::World;
 
@@ -63,9 +67,10 @@ impl Timed {
     /// One item with this time in it, ms, and in Kafka.
     fn item(&self, partition: i32, at: Option<i64>, written: i64, region: &str, price: i64) {
         let schema = Schema::parse_str(ITEM).unwrap();
-        let time = at.map_or(Value::Union(0, Box::new(Value::Null)), |at| {
-            Value::Union(1, Box::new(Value::TimestampMicros(at * 1000 + 999)))
-        });
+        let time = at.map_or_else(
+            || Value::Union(0, Box::new(Value::Null)),
+            |at| Value::Union(1, Box::new(Value::TimestampMicros(at * 1000 + 999))),
+        );
         let fields = [
             ("price", Value::Long(price)),
             ("region", Value::String(region.to_owned())),
@@ -74,7 +79,7 @@ impl Timed {
         let record = Value::Record(fields.map(|(name, value)| (name.to_owned(), value)).into());
         let datum = GenericDatumWriter::builder(&schema).build().unwrap();
         let value = wire::encode(self.schema_id, &datum.write_value_to_vec(record).unwrap());
-        let at = at.map_or("none".to_owned(), |at| at.to_string());
+        let at = at.map_or_else(|| "none".to_owned(), |at| at.to_string());
         let key = format!("{at} {written} {region} {price}");
         let record = BaseRecord::to(INPUT).partition(partition).timestamp(written);
         let sent = self.producer.send(record.key(&key).payload(&value));
@@ -84,135 +89,6 @@ impl Timed {
     fn flush(&self) {
         self.producer.flush(WITHIN).unwrap();
     }
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Figures {
-    count: i64,
-    late: i64,
-    dead: i64,
-    sum: i128,
-}
-
-impl Figures {
-    fn plus(self, other: Self) -> Self {
-        Self {
-            count: self.count + other.count,
-            late: self.late + other.late,
-            dead: self.dead + other.dead,
-            sum: self.sum + other.sum,
-        }
-    }
-}
-
-/// What is known of a partition before an offset.
-#[derive(Clone, Debug, Default)]
-struct State {
-    all: Figures,
-    watermark: Option<i64>,
-    /// By start and region.
-    windows: BTreeMap<(i64, String), Figures>,
-}
-
-impl State {
-    fn add(&mut self, window: &Window, key: &str) {
-        let [at, written, region, price] = key.split(' ').collect::<Vec<_>>()[..] else {
-            unreachable!("{key}")
-        };
-        let written = written.parse::<i64>().unwrap();
-        let time = match window.time {
-            None => Some(written),
-            Some(_) => at.parse().ok().filter(|at| *at <= written + 24 * 3_600_000),
-        };
-        let Some(time) = time else {
-            self.all.dead += 1;
-            return;
-        };
-        let [size, grace] = [window.size_ms, window.grace_ms].map(|ms| i64::try_from(ms).unwrap());
-        let start = time - time.rem_euclid(size);
-        if self.watermark >= Some(start + size + grace) {
-            self.all.late += 1;
-            return;
-        }
-        let one = Figures {
-            count: 1,
-            sum: price.parse().unwrap(),
-            ..Figures::default()
-        };
-        self.watermark = self.watermark.max(Some(time));
-        self.all = self.all.plus(one);
-        let held = self.windows.entry((start, region.to_owned())).or_default();
-        *held = held.plus(one);
-    }
-}
-
-/// Whether the window is over that begins at `start`.
-fn is_gone(window: &Window, start: i64, watermark: Option<i64>) -> bool {
-    let kept = window.size_ms + window.grace_ms + window.retention_ms;
-    watermark >= Some(start + i64::try_from(kept).unwrap())
-}
-
-/// The states of each partition before each offset.
-struct Truth {
-    window: Window,
-    states: BTreeMap<i32, Vec<State>>,
-}
-
-impl Truth {
-    fn of(window: &Window, input: &[Consumed]) -> Self {
-        let mut states = PARTITIONS
-            .map(|partition| (partition, vec![State::default()]))
-            .into_iter()
-            .collect::<BTreeMap<_, _>>();
-        for record in input {
-            let states = states.get_mut(&record.partition).unwrap();
-            assert_eq!(usize::try_from(record.offset).unwrap() + 1, states.len());
-            let mut next = states.last().unwrap().clone();
-            next.add(
-                window,
-                std::str::from_utf8(record.key.as_deref().unwrap()).unwrap(),
-            );
-            states.push(next);
-        }
-        Self {
-            window: window.clone(),
-            states,
-        }
-    }
-
-    fn at(&self, partition: i32, offset: i64) -> &State {
-        &self.states[&partition][usize::try_from(offset).unwrap()]
-    }
-
-    fn ends(&self) -> BTreeMap<i32, i64> {
-        let ends = self.states.iter();
-        ends.map(|(partition, states)| (*partition, i64::try_from(states.len() - 1).unwrap()))
-            .collect()
-    }
-
-    /// What should be left in the output topic.
-    fn ids(&self) -> BTreeSet<String> {
-        let last = PARTITIONS.map(|partition| (partition, self.states[&partition].last().unwrap()));
-        let farthest = last.iter().map(|(_, state)| state.watermark).max().unwrap();
-        let mut ids = BTreeSet::from(["total".to_owned()]);
-        for (partition, state) in last {
-            ids.insert(format!("partition-{partition}"));
-            for (start, region) in state.windows.keys() {
-                let name = format!("{}/{region}", text(*start));
-                if !is_gone(&self.window, *start, state.watermark) {
-                    ids.insert(format!("partition-{partition}/{name}"));
-                }
-                if !is_gone(&self.window, *start, farthest) {
-                    ids.insert(format!("total/{name}"));
-                }
-            }
-        }
-        ids
-    }
-}
-
-fn text(ms: i64) -> String {
-    Timestamp::from_millisecond(ms).unwrap().to_string()
 }
 
 /// A record of the output topic.

@@ -158,7 +158,7 @@ fn window(window: &Option<Window>) -> String {
     } = window;
     let time = time
         .as_ref()
-        .map_or("Kafka".to_owned(), |field| format!("field {field:?}"));
+        .map_or_else(|| "Kafka".to_owned(), |field| format!("field {field:?}"));
     format!(
         "{size_ms} ms long by the time of {time}, with a grace of {grace_ms} ms and a retention of {retention_ms} ms"
     )

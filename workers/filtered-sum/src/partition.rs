@@ -58,7 +58,7 @@ pub struct PartitionTotals {
     origin: Origin,
     /// Groups of the totals before these, which go with the next commit if they are not among these.
     retired: BTreeSet<String>,
-    windows: Option<Windows>,
+    windows: Option<Box<Windows>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -33,12 +33,12 @@ impl PartitionTotals {
                     names.entry(start).or_default().push(Arc::clone(name));
                 }
             }
-            Windows {
+            Box::new(Windows {
                 rule,
                 watermark: progress.watermark,
                 expired: progress.expired.unwrap_or_default(),
                 names,
-            }
+            })
         });
         Self { windows, ..self }
     }
