@@ -8,6 +8,8 @@ use naru_contract::{Delivery, FilteredSumWorker, Kafka, OnError, Registry};
 
 pub const INPUT: &str = "items";
 pub const OUTPUT: &str = "items.total";
+/// What each key adds, where records take the place of the ones before.
+pub const KEYS: &str = "items.total-keys";
 pub const DEAD: &str = "items.total.dead";
 pub const GROUP: &str = "sum";
 pub const LIMIT: i64 = 1_000_000;
@@ -27,6 +29,7 @@ pub fn config(kafka: Kafka, registry: Registry, group_by: &[&str]) -> FilteredSu
         group_by: group_by.iter().map(|field| (*field).to_owned()).collect(),
         window: None,
         output_topic: OUTPUT.to_owned(),
+        keys_topic: None,
         dead_letter_topic: DEAD.to_owned(),
         commit_interval_ms: 20,
         computation: 0,

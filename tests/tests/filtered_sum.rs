@@ -7,6 +7,8 @@ mod busy;
 mod numbers;
 #[path = "filtered_sum/reset.rs"]
 mod reset;
+#[path = "filtered_sum/retract.rs"]
+mod retract;
 #[path = "filtered_sum/upserts.rs"]
 mod upserts;
 #[path = "filtered_sum/windows.rs"]

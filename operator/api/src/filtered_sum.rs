@@ -48,6 +48,8 @@ use crate::{
     validation = Rule::new("self.input.topic != self.output.topic").message("is input.topic too, expected another topic").field_path(".output.topic"),
     validation = Rule::new("!has(self.reset) || self.delivery == 'exactlyOnce'").message(FilteredSumSpec::RESET_IS_FENCED).field_path(".delivery"),
     validation = Rule::new("!has(self.sum.window) || self.delivery == 'exactlyOnce'").message(FilteredSumSpec::WINDOWS_ARE_FENCED).field_path(".delivery"),
+    validation = Rule::new("!self.sum.retract || self.delivery == 'exactlyOnce'").message(FilteredSumSpec::RETRACT_IS_FENCED).field_path(".delivery"),
+    validation = Rule::new("!self.sum.retract || !has(self.sum.window)").message(FilteredSumSpec::WINDOWS_ARE_KEPT).field_path(".sum.retract"),
 )]
 pub struct FilteredSumSpec {
     /// What is summed.
@@ -133,14 +135,15 @@ fn grouped_as_before() -> Rule {
          ((has(self.spec.sum.groupBy) ? self.spec.sum.groupBy : []) == (has(oldSelf.spec.sum.groupBy) ? oldSelf.spec.sum.groupBy : []) && \
          (has(self.spec.sum.scale) ? self.spec.sum.scale : 0) == (has(oldSelf.spec.sum.scale) ? oldSelf.spec.sum.scale : 0) && \
          has(self.spec.sum.window) == has(oldSelf.spec.sum.window) && \
-         (!has(self.spec.sum.window) || self.spec.sum.window == oldSelf.spec.sum.window))"
+         (!has(self.spec.sum.window) || self.spec.sum.window == oldSelf.spec.sum.window) && \
+         (has(self.spec.sum.retract) ? self.spec.sum.retract : false) == (has(oldSelf.spec.sum.retract) ? oldSelf.spec.sum.retract : false))"
     ))
     .message(FilteredSumSpec::OTHER_GROUPS)
 }
 
 /// What becomes of the totals when `filter` or `sum` is changed, which is refused without it. `fromEarliest`: the input is
 /// summed anew from its start, and the totals stay as they are until that has caught up with them. `continue`: records from
-/// then on are added to them by the new rules; `sum.groupBy`, `sum.scale` and `sum.window` cannot be changed so. Both need `delivery: exactlyOnce`. It counts
+/// then on are added to them by the new rules; `sum.groupBy`, `sum.scale`, `sum.window` and `sum.retract` cannot be changed so. Both need `delivery: exactlyOnce`. It counts
 /// at the moment of the change, or when it is set later where nothing was said then.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -158,15 +161,22 @@ impl FilteredSumSpec {
         has caught up) or to continue (records from now on are added by the new rules), or create another FilteredSum with \
         another name and output.topic";
     /// Why other groups and another scale are refused.
-    pub const OTHER_GROUPS: &str = "sum.groupBy, sum.scale and sum.window cannot be changed with reset: continue, since totals by other \
-        groups or windows or of another scale cannot be gone on with: set reset to fromEarliest";
+    pub const OTHER_GROUPS: &str = "sum.groupBy, sum.scale, sum.window and sum.retract cannot be changed with reset: continue, since totals by other \
+        groups or windows, of another scale or without the state of keys cannot be gone on with: set reset to fromEarliest";
     /// Why windows are written in transactions only.
     pub const WINDOWS_ARE_FENCED: &str = "delivery must be exactlyOnce while sum.window is set, since only a transaction moves the time \
         of a partition, its windows and what is removed of them together: leave sum.window out, or use exactlyOnce";
+    /// Why nothing is taken back from windows.
+    pub const WINDOWS_ARE_KEPT: &str = "sum.retract must be false while sum.window is set, since what was added to a window that is closed \
+        cannot be taken back: leave out one of them";
 
     /// Why totals are replaced in transactions only.
     pub const RESET_IS_FENCED: &str = "delivery must be exactlyOnce while reset is set, since only a transaction replaces all totals \
         of a partition at once: leave reset out, or change delivery once the totals are of the new rules";
+
+    /// Why records are taken back in transactions only.
+    pub const RETRACT_IS_FENCED: &str = "delivery must be exactlyOnce with sum.retract, since only a transaction keeps the state of keys \
+        and the totals together: leave delivery out, or leave sum.retract out if each record counts";
 
     fn default_commit_interval() -> Duration {
         literal("100ms")
@@ -222,6 +232,12 @@ pub struct Sum {
     /// whatever order. A value that is infinite or not a number is a dead letter.
     #[serde(default)]
     pub round_floats: bool,
+    /// A record takes the place of the one before of the same key in its partition, and one without a value (a tombstone) takes that
+    /// back: the sum is that of the last values of all keys. Such a topic must be partitioned by its keys. A record without a
+    /// key, or with one of more than 1024 bytes, is a dead letter. What each key adds is in the memory of the workers, about 100
+    /// bytes each and the key's own, and in a compacted topic `<output.topic>-keys`. Without it each record counts.
+    #[serde(default)]
+    pub retract: bool,
     /// Fields whose values name the group that a record belongs to: one sum each. None: one sum in all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), inner(length(max = 64), regex(pattern = FIELD)), extend("x-kubernetes-list-type" = "set"))]

@@ -128,6 +128,9 @@ const ON_CREATION: &[Rule] = &[
         "spec.output.topic: is input.topic too, expected another topic"),
     ("FilteredSum", "spec.output.topic", "totals", "naru.totals",
         "is naru.totals, expected a topic that begins neither with naru."),
+    ("FilteredSum", "spec", "{input: {topic: goods}, sum: {field: price, retract: true}, output: {topic: revenue}}",
+        "{input: {topic: goods}, sum: {field: price, retract: true}, output: {topic: revenue}, delivery: idempotentUpsert}",
+        "spec.delivery: delivery must be exactlyOnce with sum.retract"),
     ("FilteredSum", "spec.commitInterval", "1ms", "0s", "spec.commitInterval: is 0s, expected from 1ms to 5s"),
     ("FilteredSum", "spec.commitInterval", "5s", "1m", "is 1m, expected from 1ms to 5s"),
     ("FilteredSum", "spec.sum.window", "{size: 1s}", "{size: 999ms}", "spec.sum.window.size: is 999ms, expected from 1s to 8784h"),
@@ -186,6 +189,7 @@ const ON_UPDATE: &[Rule] = &[
     ("FilteredSum", "spec.sum.scale", "0", "2", "cannot be changed without reset"),
     ("FilteredSum", "spec.sum.roundFloats", "false", "true", "cannot be changed without reset"),
     ("FilteredSum", "spec.sum.window", "", "{size: 1h}", "cannot be changed without reset"),
+    ("FilteredSum", "spec.sum.retract", "false", "true", "cannot be changed without reset"),
     ("FilteredSum", "spec.input.topic", "goods", "other", "input, output and kafka cannot be changed"),
     ("FilteredSum", "spec.reset", "continue", "", ""),
     ("FilteredSum", "spec.reset", "fromEarliest", "", ""),
@@ -264,7 +268,7 @@ fn each_rule_accepts_what_can_work_and_refuses_what_cannot() {
 /// refused something.
 fn changes_of_rules() -> BTreeSet<(&'static str, String)> {
     let (schema, old) = (schema_of("FilteredSum"), running("FilteredSum").unwrap());
-    let groups = "sum.groupBy, sum.scale and sum.window cannot be changed with reset: continue";
+    let groups = "sum.groupBy, sum.scale, sum.window and sum.retract cannot be changed with reset: continue";
     let fixed = "input, output and kafka cannot be changed";
     let fenced = "delivery must be exactlyOnce while reset is set";
     let mut broken = BTreeSet::new();
@@ -288,6 +292,9 @@ fn changes_of_rules() -> BTreeSet<(&'static str, String)> {
         ("continue", "spec.sum.window", "{size: 1h}", Some(groups)),
         ("fromEarliest", "spec.sum.window", "{size: 1h}", None),
         ("continue", "spec.sum.roundFloats", "true", None),
+        ("continue", "spec.sum.retract", "true", Some(groups)),
+        ("continue", "spec.sum.retract", "false", None),
+        ("fromEarliest", "spec.sum.retract", "true", None),
         ("fromEarliest", "spec.sum.scale", "2", None),
         ("continue", "spec.input.topic", "other", Some(fixed)),
         ("fromEarliest", "spec.delivery", "", None),
@@ -314,6 +321,30 @@ fn changes_of_rules() -> BTreeSet<(&'static str, String)> {
         broken.extend(rules.map(|rule| ("FilteredSum", rule)));
     }
     broken
+}
+
+#[test]
+fn records_are_taken_back_in_transactions_only() {
+    let schema = schema_of("FilteredSum");
+    let retracting = with(example("FilteredSum"), "spec.sum.retract", "true");
+    for (delivery, is_accepted) in [("exactlyOnce", true), ("", true), ("idempotentUpsert", false)] {
+        let answer = admit(
+            &schema,
+            &with(retracting.clone(), "spec.delivery", delivery),
+            None,
+        );
+        assert_eq!(answer.is_ok(), is_accepted, "{delivery}: {answer:?}");
+    }
+    // Nor is it changed to that later.
+    let old = with(running("FilteredSum").unwrap(), "spec.sum.retract", "true");
+    let new = with(old.clone(), "spec.delivery", "idempotentUpsert");
+    let refusals = admit(&schema, &new, Some(&old)).unwrap_err();
+    assert!(
+        refusals[0]
+            .what
+            .contains("delivery must be exactlyOnce with sum.retract"),
+        "{refusals:?}"
+    );
 }
 
 #[test]

@@ -33,26 +33,27 @@ pub fn build(settings: &Settings, sum: &ValidFilteredSum) -> Revision {
 
 /// The topics that the workers write to, which follow the input's partitions.
 pub fn topics(sum: &ValidFilteredSum, referred: Referred) -> Vec<TopicSpec> {
-    vec![
-        // Totals are also the state that a worker restores: compacted soon and in small segments, so that reading
-        // a partition from its start is quick. Partition p holds the totals of input partition p, whatever the
-        // keys, so that partitions may be added.
-        TopicSpec {
-            name: sum.document.output_topic.clone(),
-            partitions: referred.input_partitions,
-            config: BTreeMap::from([
-                ("cleanup.policy", "compact"),
-                ("segment.ms", "600000"),
-                ("segment.bytes", "16777216"),
-                ("min.cleanable.dirty.ratio", "0.1"),
-            ]),
-            grow: true,
-        },
-        TopicSpec {
-            name: sum.document.dead_letter_topic.clone(),
-            partitions: 1,
-            config: BTreeMap::new(),
-            grow: false,
-        },
-    ]
+    let document = &sum.document;
+    // Totals are also the state that a worker restores: compacted soon and in small segments, so that reading
+    // a partition from its start is quick. Partition p holds the totals of input partition p, whatever the
+    // keys, so that partitions may be added. So it is with what each key adds.
+    let state = |name: &String| TopicSpec {
+        name: name.clone(),
+        partitions: referred.input_partitions,
+        config: BTreeMap::from([
+            ("cleanup.policy", "compact"),
+            ("segment.ms", "600000"),
+            ("segment.bytes", "16777216"),
+            ("min.cleanable.dirty.ratio", "0.1"),
+        ]),
+        grow: true,
+    };
+    let dead_letters = TopicSpec {
+        name: document.dead_letter_topic.clone(),
+        partitions: 1,
+        config: BTreeMap::new(),
+        grow: false,
+    };
+    let states = [&document.output_topic].into_iter().chain(&document.keys_topic);
+    states.map(state).chain([dead_letters]).collect()
 }

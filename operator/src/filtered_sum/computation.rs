@@ -51,7 +51,8 @@ pub(super) fn of(sum: &FilteredSum) -> Result<Computation, Error> {
 
 /// Whether totals of one are nothing that the other could be added to.
 fn is_counted_otherwise(before: &Sum, now: &Sum) -> bool {
-    (&before.group_by, before.scale, &before.window) != (&now.group_by, now.scale, &now.window)
+    let counted = |sum: &Sum| (sum.group_by.clone(), sum.scale, sum.window.clone(), sum.retract);
+    counted(before) != counted(now)
 }
 
 /// Whether the spec asks for no more than this. What becomes of earlier totals may be said later, where nothing was said.

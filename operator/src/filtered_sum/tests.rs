@@ -2,6 +2,7 @@
 //! what is said.
 
 mod computations;
+mod keys;
 mod outages;
 mod rollouts;
 mod workers;

@@ -53,12 +53,25 @@ pub fn validate(settings: &Settings, sum: &FilteredSum) -> Result<ValidFilteredS
             "input.topic: {dead_letter_topic:?} takes what this FilteredSum cannot read, and must not be its input"
         )));
     }
+    let keys_topic = spec.sum.retract.then(|| format!("{}-keys", spec.output.topic));
+    if keys_topic.as_ref() == Some(&spec.input.topic) {
+        return Err(Error::invalid(format!(
+            "input.topic: {:?} is where this FilteredSum keeps what each key adds (output.topic and -keys), and must not be its input",
+            spec.input.topic
+        )));
+    }
     let is_fenced = spec.delivery == Delivery::ExactlyOnce;
     if spec.reset.is_some() && !is_fenced {
         return Err(Error::invalid(FilteredSumSpec::RESET_IS_FENCED));
     }
     if let Some(window) = &spec.sum.window {
+        if spec.sum.retract {
+            return Err(Error::invalid(FilteredSumSpec::WINDOWS_ARE_KEPT));
+        }
         check_window(window, is_fenced)?;
+    }
+    if spec.sum.retract && !is_fenced {
+        return Err(Error::invalid(FilteredSumSpec::RETRACT_IS_FENCED));
     }
     times::check(&spec.scaling)?;
     let computation = computation::of(sum)?;
@@ -87,6 +100,7 @@ pub fn validate(settings: &Settings, sum: &FilteredSum) -> Result<ValidFilteredS
             retention_ms: window.retention.as_millis(),
         }),
         output_topic: spec.output.topic.clone(),
+        keys_topic,
         dead_letter_topic,
         commit_interval_ms: spec.commit_interval.as_millis(),
         computation: computation::number(sum, &computation),
@@ -122,7 +136,7 @@ fn check_window(window: &Window, is_fenced: bool) -> Result<(), Error> {
         return Err(Error::invalid(FilteredSumSpec::WINDOWS_ARE_FENCED));
     }
     let size = window.size.as_millis();
-    if size == 0 || size % 1000 != 0 {
+    if size == 0 || !size.is_multiple_of(1000) {
         return Err(Error::invalid(format!(
             "sum.window.size: is {size} ms, expected whole seconds"
         )));

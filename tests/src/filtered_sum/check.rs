@@ -71,12 +71,13 @@ impl Fact {
     }
 }
 
-/// Count, dropped, dead and sum.
+/// Count, dropped, dead, retracted and sum.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Figures {
     pub count: i64,
     pub dropped: i64,
     pub dead: i64,
+    pub retracted: i64,
     pub sum: i128,
 }
 
@@ -93,11 +94,19 @@ impl Figures {
         }
     }
 
+    fn take_back(&mut self, fact: &Fact) {
+        self.retracted += 1;
+        if let Fact::Sum { value, .. } = fact {
+            self.sum -= i128::from(*value);
+        }
+    }
+
     pub fn plus(self, other: Self) -> Self {
         Self {
             count: self.count + other.count,
             dropped: self.dropped + other.dropped,
             dead: self.dead + other.dead,
+            retracted: self.retracted + other.retracted,
             sum: self.sum + other.sum,
         }
     }
@@ -116,6 +125,8 @@ pub struct Truth {
     /// Where records stand that cannot be summed.
     pub dead: BTreeSet<(i32, i64)>,
     pub groups: BTreeSet<String>,
+    /// How many keys add something, by [`Self::keyed`].
+    pub keys: usize,
 }
 
 impl Truth {
@@ -136,6 +147,31 @@ impl Truth {
         truth
     }
 
+    /// The same where a record takes the place of the one before of its key, unless it is a dead letter. `fact` says what a
+    /// record is by itself.
+    pub fn keyed(input: &[Consumed], has_groups: bool, fact: impl Fn(&Consumed) -> Fact) -> Self {
+        let mut truth = Self {
+            has_groups,
+            ..Self::default()
+        };
+        let mut last = BTreeMap::new();
+        for record in input {
+            let fact = fact(record);
+            if fact != Fact::Dead {
+                let key = (record.partition, record.key.clone().unwrap());
+                if let Some(before) = last.remove(&key) {
+                    truth.each(record, &before, |figures| figures.take_back(&before));
+                }
+                if fact != Fact::Drop {
+                    last.insert(key, fact.clone());
+                }
+            }
+            truth.put(record, &fact);
+        }
+        truth.keys = last.len();
+        truth
+    }
+
     /// Takes in the next record of a partition, and says what it is to the sum.
     pub fn add(&mut self, record: &Consumed) -> Fact {
         let fact = Fact::of(record);
@@ -144,18 +180,23 @@ impl Truth {
     }
 
     fn put(&mut self, record: &Consumed, fact: &Fact) {
-        self.extend(record.partition, None, record.offset, fact);
+        self.each(record, fact, |figures| figures.add(fact));
+        if *fact == Fact::Dead {
+            self.dead.insert((record.partition, record.offset));
+        }
+        self.ends.insert(record.partition, record.offset + 1);
+    }
+
+    /// Changes the figures of all and of the group of `fact` from `record` on.
+    fn each(&mut self, record: &Consumed, fact: &Fact, change: impl Fn(&mut Figures)) {
+        self.extend(record.partition, None, record.offset, &change);
         match fact {
             Fact::Sum { group, .. } | Fact::Null { group } if self.has_groups => {
-                self.extend(record.partition, Some(group.clone()), record.offset, fact);
+                self.extend(record.partition, Some(group.clone()), record.offset, &change);
                 self.groups.insert(group.clone());
-            }
-            Fact::Dead => {
-                self.dead.insert((record.partition, record.offset));
             }
             _ => {}
         }
-        self.ends.insert(record.partition, record.offset + 1);
     }
 
     /// Whether all that `row` is about is known.
@@ -174,12 +215,12 @@ impl Truth {
         groups.chain([None])
     }
 
-    fn extend(&mut self, partition: i32, group: Option<String>, offset: i64, fact: &Fact) {
+    fn extend(&mut self, partition: i32, group: Option<String>, offset: i64, change: impl Fn(&mut Figures)) {
         let prefixes = self.prefixes.entry((partition, group)).or_default();
         let mut figures = prefixes
             .last()
             .map_or_else(Figures::default, |(_, figures)| *figures);
-        figures.add(fact);
+        change(&mut figures);
         prefixes.push((offset, figures));
     }
 
@@ -272,6 +313,7 @@ impl Row {
                 count: number("count").unwrap(),
                 dropped: number("dropped").unwrap(),
                 dead: number("dead").unwrap(),
+                retracted: number("retracted").unwrap(),
                 sum: i128::from_be_bytes(sum.try_into().unwrap()),
             },
             next_offset: number("nextOffset"),

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use apache_avro::reader::datum::GenericDatumReader;
 use apache_avro::writer::datum::GenericDatumWriter;
 use apache_avro::{Schema, types::Value};
 use naru_contract::{Kafka, Registry};
@@ -18,6 +19,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use super::check::Fact;
 use super::worker::block_on;
 use super::{INPUT, LIMIT};
+use crate::loopback::Consumed;
 
 const WITHIN: Duration = Duration::from_secs(10);
 
@@ -106,6 +108,74 @@ impl Feed {
         Ok(if is_aborted { 0 } else { records })
     }
 
+    /// One transaction, perhaps an aborted one, of records with one of so many keys, of which each has its partition: items,
+    /// tombstones, and now and then something that cannot be summed, or no key, or one that is too long.
+    pub fn keyed_batch(&mut self, keys: u32, records: usize) {
+        self.producer.begin_transaction().unwrap();
+        for _ in 0..records {
+            let key = self.random.random_range(0..keys);
+            let partition = i32::try_from(key % 3).unwrap();
+            let (_, value) = self.item();
+            let value = value.filter(|_| self.random.random_ratio(4, 5));
+            let key = match self.random.random_range(0..100) {
+                0 => None,
+                1 => Some(vec![b'x'; 1025]),
+                _ => Some(format!("key {key}").into_bytes()),
+            };
+            self.put(partition, key.as_deref(), value.as_deref()).unwrap();
+        }
+        let is_aborted = self.random.random_ratio(1, 10);
+        self.end(is_aborted).unwrap();
+    }
+
+    /// One committed item for each of so many keys, all in one partition.
+    pub fn keyed_prices(&mut self, partition: i32, keys: u32, price: i64) {
+        self.producer.begin_transaction().unwrap();
+        for key in 0..keys {
+            let value = self.encode(ITEM, &nullable(price), REGIONS[0]);
+            let key = format!("price {key}").into_bytes();
+            self.put(partition, Some(&key), Some(&value)).unwrap();
+        }
+        self.end(false).unwrap();
+    }
+
+    /// What a record with a key is to a sum with this limit, by reading it as a whole.
+    pub fn fact(&self, record: &Consumed, limit: i64) -> Fact {
+        if record.key.as_ref().is_none_or(|key| key.len() > 1024) {
+            return Fact::Dead;
+        }
+        let Some(value) = &record.value else {
+            return Fact::Drop;
+        };
+        let Some(Value::Record(fields)) = self.read(value) else {
+            return Fact::Dead;
+        };
+        let field = |name: &str| {
+            let (_, value) = fields.iter().find(|(field, _)| field == name)?;
+            match value {
+                Value::Union(_, value) => Some(&**value),
+                value => Some(value),
+            }
+        };
+        let Some(Value::String(group)) = field("region").cloned() else {
+            unreachable!("{fields:?}")
+        };
+        match field("price") {
+            Some(Value::Null) => Fact::Null { group },
+            Some(Value::Long(value)) if *value > limit => Fact::Drop,
+            Some(Value::Long(value)) => Fact::Sum { group, value: *value },
+            _ => Fact::Dead,
+        }
+    }
+
+    fn read(&self, value: &[u8]) -> Option<Value> {
+        let (found, mut datum) = wire::decode(value).ok()?;
+        let (_, schema) = self.schemas.values().find(|(id, _)| *id == found)?;
+        let reader = GenericDatumReader::builder(schema).build().unwrap();
+        let read = reader.read_value(&mut datum).ok()?;
+        datum.is_empty().then_some(read)
+    }
+
     /// One committed item.
     pub fn price(&mut self, partition: i32, price: i64) {
         self.price_in(REGIONS[0], partition, price);
@@ -186,9 +256,12 @@ impl Feed {
     }
 
     fn send(&self, partition: i32, fact: &Fact, value: Option<&[u8]>) -> KafkaResult<()> {
-        let key = fact.to_key();
-        let mut record = BaseRecord::<str, [u8]>::to(INPUT).key(&key).partition(partition);
-        record.payload = value;
+        self.put(partition, Some(fact.to_key().as_bytes()), value)
+    }
+
+    fn put(&self, partition: i32, key: Option<&[u8]>, value: Option<&[u8]>) -> KafkaResult<()> {
+        let mut record = BaseRecord::<[u8], [u8]>::to(INPUT).partition(partition);
+        (record.key, record.payload) = (key, value);
         self.producer.send(record).map_err(|(error, _)| error)
     }
 

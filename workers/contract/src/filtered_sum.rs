@@ -35,6 +35,11 @@ pub struct FilteredSumWorker {
     pub window: Option<Window>,
     /// Compacted topic of totals, with at least as many partitions as the input topic.
     pub output_topic: String,
+    /// Compacted topic of what each key adds, with at least as many partitions as the input topic. With it a record takes the
+    /// place of the one before of the same key in its partition, and one without a value takes that back. None: each record
+    /// counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys_topic: Option<String>,
     /// Topic for records that cannot be decoded or summed.
     pub dead_letter_topic: String,
     /// Time between two commits while there is something to commit, ms.

@@ -20,6 +20,7 @@ fn the_first_filtered_sum_document_stays_readable() {
     assert_eq!((document.computation, document.reset), (0, None));
     assert_eq!((document.scale, document.round_floats), (0, false));
     assert_eq!(document.window, None);
+    assert_eq!(document.keys_topic, None);
     assert_eq!(
         (document.delivery, document.on_error),
         (Delivery::ExactlyOnce, OnError::DeadLetter)
@@ -61,6 +62,15 @@ fn a_filtered_sum_document_says_in_which_windows_sums_are_kept() {
         retention_ms: 604_800_000,
     };
     assert_eq!(document.window, Some(window));
+    let golden: serde_json::Value = serde_json::from_str(golden).unwrap();
+    assert_eq!(serde_json::to_value(&document).unwrap(), golden);
+}
+
+#[test]
+fn a_filtered_sum_document_says_where_the_state_of_keys_is() {
+    let golden = include_str!("golden/filtered-sum-retract.json");
+    let document: FilteredSumWorker = serde_json::from_str(golden).unwrap();
+    assert_eq!(document.keys_topic.as_deref(), Some("joongna.total-keys"));
     let golden: serde_json::Value = serde_json::from_str(golden).unwrap();
     assert_eq!(serde_json::to_value(&document).unwrap(), golden);
 }

@@ -22,7 +22,9 @@ pub struct Accumulator {
     pub dead: i64,
     /// Records that came after their window was closed.
     pub late: i64,
-    /// Sum of the field over the records that passed, in units of its last digit behind the point; null adds nothing.
+    /// Records among those of `count` that a later one of the same key has taken back.
+    pub retracted: i64,
+    /// Sum of the field over the records that passed and stand, in units of its last digit behind the point; null adds nothing.
     pub sum: i128,
 }
 
@@ -69,8 +71,31 @@ impl Accumulator {
             dropped: self.dropped.checked_add(other.dropped).context(OverflowSnafu)?,
             dead: self.dead.checked_add(other.dead).context(OverflowSnafu)?,
             late: self.late.checked_add(other.late).context(OverflowSnafu)?,
+            retracted: self
+                .retracted
+                .checked_add(other.retracted)
+                .context(OverflowSnafu)?,
             sum,
         })
+    }
+
+    /// The union with `one` less a record of this set that added `before`, if there is such.
+    pub fn replace(self, before: Option<i128>, one: Self) -> Result<Self, Overflow> {
+        let Some(before) = before else {
+            return self.merge(one);
+        };
+        let (without, with) = (self.sum.checked_sub(before), self.sum.checked_add(one.sum));
+        // If one way leads out of 128 bits, the other does not, or the sum is out of range anyway.
+        let sum = without.and_then(|sum| sum.checked_add(one.sum));
+        let sum = sum.or_else(|| with?.checked_sub(before)).context(OverflowSnafu)?;
+        ensure!(sum.unsigned_abs() <= MAX_SUM.unsigned_abs(), OverflowSnafu);
+        let one = Self {
+            retracted: 1,
+            sum: 0,
+            ..one
+        };
+        let counts = Self { sum: 0, ..self }.merge(one)?;
+        Ok(Self { sum, ..counts })
     }
 }
 
@@ -83,12 +108,13 @@ mod tests {
     fn any_accumulator() -> impl Strategy<Value = Accumulator> {
         let count = 0..1_i64 << 40;
         let sum = -(1_i128 << 100)..1_i128 << 100;
-        let counts = (count.clone(), count.clone(), count.clone(), count);
-        (counts, sum).prop_map(|((count, dropped, dead, late), sum)| Accumulator {
+        let counts = (count.clone(), count.clone(), count.clone(), count.clone(), count);
+        (counts, sum).prop_map(|((count, dropped, dead, late, retracted), sum)| Accumulator {
             count,
             dropped,
             dead,
             late,
+            retracted,
             sum,
         })
     }
@@ -126,6 +152,43 @@ mod tests {
     fn null_is_counted_and_adds_nothing() {
         let null = Accumulator::summed(None);
         assert_eq!((null.count, null.sum), (1, 0));
+    }
+
+    #[test]
+    fn what_is_replaced_does_not_count_in_the_sum_whatever_is_added_first() {
+        let sum = |sum| Accumulator {
+            sum,
+            ..Accumulator::default()
+        };
+        let one = |value| Accumulator::summed(Some(value));
+        for (before, taken, added, expected) in [
+            (7, Some(5), 1, Some(3)),
+            (7, Some(-5), -1, Some(11)),
+            (MAX_SUM, Some(MAX_SUM), MAX_SUM, Some(MAX_SUM)),
+            // To take back first, or to add first, would lead out of 128 bits.
+            (MAX_SUM, Some(-MAX_SUM), -MAX_SUM, Some(MAX_SUM)),
+            (-MAX_SUM, Some(-MAX_SUM), -MAX_SUM, Some(-MAX_SUM)),
+            (-MAX_SUM, Some(MAX_SUM), MAX_SUM, Some(-MAX_SUM)),
+            (MAX_SUM, Some(1), 2, None),
+            (MAX_SUM, Some(-MAX_SUM), MAX_SUM, None),
+            (-MAX_SUM, Some(MAX_SUM), -MAX_SUM, None),
+        ] {
+            let found = sum(before).replace(taken, one(added)).ok();
+            assert_eq!(
+                found.map(|found| found.sum),
+                expected,
+                "{before} {taken:?} {added}"
+            );
+            if let Some(found) = found {
+                assert_eq!((found.count, found.retracted), (1, 1));
+            }
+        }
+        assert_eq!(sum(7).replace(None, one(1)), sum(7).merge(one(1)));
+        let full = Accumulator {
+            retracted: i64::MAX,
+            ..Accumulator::default()
+        };
+        assert_eq!(full.replace(Some(0), one(0)), Err(Overflow));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use crate::identity::Origin;
+use crate::keys::Keys;
 use crate::partition::{Groups, PartitionTotals};
 use crate::window::{Progress, Tumbling};
 
@@ -39,6 +40,14 @@ impl CatchUp {
     pub fn in_windows(self, windows: Option<Tumbling>) -> Self {
         let totals = self.totals.in_windows(windows, Progress::default());
         Self { totals, ..self }
+    }
+
+    /// The same, in the place also of what these keys add.
+    pub fn with_keys(self, keys: Option<Keys>) -> Self {
+        Self {
+            totals: self.totals.with_keys(keys.map(Keys::retired)),
+            ..self
+        }
     }
 
     pub fn totals(&self) -> &PartitionTotals {

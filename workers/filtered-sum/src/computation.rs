@@ -73,7 +73,7 @@ impl Computation {
                 "they are not of an earlier spec than this worker is of; use another output topic for this one"
             }
             Some(Reset::Continue) if !found.counts_as(ours) => {
-                "with reset: continue they cannot be gone on with by other groups or windows or with another scale; set reset to fromEarliest to sum the \
+                "with reset: continue they cannot be gone on with by other groups or windows, with another scale or another retract; set reset to fromEarliest to sum the \
                  input anew from its start"
             }
             Some(reset) => return Relation::Earlier(reset),

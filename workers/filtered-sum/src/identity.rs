@@ -26,6 +26,9 @@ pub struct Identity {
     scale: u8,
     #[serde(default, skip_serializing_if = "is_default")]
     round_floats: bool,
+    /// Whether a record takes the place of the one before of its key.
+    #[serde(default, skip_serializing_if = "is_default")]
+    retract: bool,
     group_by: Vec<String>,
     #[serde(default, skip_serializing_if = "is_default")]
     window: Option<Window>,
@@ -58,6 +61,7 @@ impl Identity {
             field: config.field.clone(),
             scale: config.scale,
             round_floats: config.round_floats,
+            retract: config.keys_topic.is_some(),
             group_by: config.group_by.clone(),
             window: config.window.clone(),
             origin: Origin {
@@ -93,9 +97,16 @@ impl Identity {
         self.window.as_ref().map(Tumbling::of)
     }
 
-    /// Whether both have the same groups and windows, and sums in the same unit: so that one can be added to the other.
+    /// Whether both have the same groups and windows, sums in the same unit, and the same to say of keys: so that one can be
+    /// added to the other.
     pub fn counts_as(&self, other: &Self) -> bool {
-        (&self.group_by, &self.window, self.scale) == (&other.group_by, &other.window, other.scale)
+        (&self.group_by, &self.window, self.scale, self.retract)
+            == (&other.group_by, &other.window, other.scale, other.retract)
+    }
+
+    /// Whether a record takes the place of the one before of its key.
+    pub fn retracts(&self) -> bool {
+        self.retract
     }
 
     pub fn to_header(&self) -> Vec<u8> {
@@ -133,6 +144,7 @@ impl Identity {
                 self.round_floats.to_string(),
                 expected.round_floats.to_string(),
             ),
+            ("retract", self.retract.to_string(), expected.retract.to_string()),
             (
                 "groupBy",
                 format!("{:?}", self.group_by),
@@ -176,6 +188,7 @@ mod tests {
             field: "price".to_owned(),
             scale: 0,
             round_floats: false,
+            retract: false,
             group_by: Vec::new(),
             window: None,
             origin: Origin::default(),
@@ -253,5 +266,12 @@ mod tests {
         assert_eq!(Identity::parse(&windowed(1).to_header()), Some(windowed(1)));
         assert!(!scaled.sums_as(&expected) && !scaled.counts_as(&expected));
         assert_eq!(Identity::parse(&scaled.to_header()), Some(scaled));
+        let retracting = Identity {
+            retract: true,
+            ..expected.clone()
+        };
+        assert_eq!(retracting.differences(&expected), "retract true, expected false");
+        assert!(!retracting.sums_as(&expected) && !retracting.counts_as(&expected));
+        assert_eq!(Identity::parse(&retracting.to_header()), Some(retracting));
     }
 }

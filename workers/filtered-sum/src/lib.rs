@@ -9,6 +9,8 @@
 //!
 //! Sums are integers of units of their last digit behind the point ([`rules`]), so that they add up exactly; floats are rounded to such
 //! before they are added, if they are at all: `docs/adr/0008-floats-are-rounded-to-fixed-point.md`.
+//! With `sum.retract` a record takes the place of the one before of its key: what each key adds ([`keys`]) is in memory, and in a
+//! topic of its own, in the same transactions: `docs/adr/0010-what-each-key-adds.md`.
 //!
 //! What happens when:
 //!
@@ -37,6 +39,7 @@ pub mod decode;
 pub mod group;
 pub mod identity;
 pub mod judge;
+pub mod keys;
 pub mod metrics;
 pub mod output;
 pub mod overall;

@@ -20,6 +20,7 @@ pub struct Metrics {
     pub assigned_partitions: Gauge,
     pub stopped_partitions: Gauge,
     pub busy: Gauge<f64, AtomicU64>,
+    pub keys: Gauge,
     pub catching_up_partitions: Gauge,
     pub catching_up_offsets: Gauge,
 }
@@ -61,6 +62,10 @@ impl Metrics {
                 &name("busy_ratio"),
                 "Part of its time that this worker works on records rather than waits for them; commits count as neither",
                 Gauge::default(),
+            ),
+            keys: gauge(
+                "keys",
+                "Keys of owned partitions of which it is known what they add (sum.retract)",
             ),
             catching_up_partitions: gauge(
                 "catching_up_partitions",

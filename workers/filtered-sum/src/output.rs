@@ -86,7 +86,7 @@ enum Read {
         partition: i32,
         /// ms since the epoch
         written: i64,
-        total: Total,
+        total: Box<Total>,
         identity: Option<Box<Identity>>,
         delivery: Delivery,
     },
@@ -143,7 +143,7 @@ impl Output {
                     identity,
                     delivery,
                 } => found.entry(partition).or_default().observe(
-                    total,
+                    *total,
                     written,
                     identity.map(|identity| *identity),
                     delivery,
@@ -235,7 +235,7 @@ impl Reader {
         Ok(Read::Total {
             partition,
             written: message.timestamp().to_millis().unwrap_or_default(),
-            total,
+            total: Box::new(total),
             identity: identity.map(Box::new),
             delivery: match header(&message, DELIVERY) {
                 Some(IDEMPOTENT_UPSERT) => Delivery::IdempotentUpsert,
@@ -324,7 +324,7 @@ impl Tail {
                         && (self.overall.knows_better(&total)
                             || self.is_earlier(partition, identity.as_deref()));
                     if !is_late {
-                        self.observe(partition, total, identity.as_deref());
+                        self.observe(partition, *total, identity.as_deref());
                     }
                 }
                 Read::Removed { removed, .. } => self.overall.remove(removed),

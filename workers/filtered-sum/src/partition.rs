@@ -1,5 +1,6 @@
 //! The totals of one input partition: a function of the records before an offset.
 
+mod keyed;
 mod windows;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -9,6 +10,7 @@ use snafu::{ResultExt, Snafu};
 
 use crate::accumulator::{Accumulator, Overflow};
 use crate::identity::Origin;
+use crate::keys::Keys;
 use crate::total::{Scope, Total};
 
 use self::windows::Windows;
@@ -59,6 +61,8 @@ pub struct PartitionTotals {
     /// Groups of the totals before these, which go with the next commit if they are not among these.
     retired: BTreeSet<String>,
     windows: Option<Box<Windows>>,
+    /// What each key adds, if a record takes the place of the one before of its key.
+    keys: Option<Box<Keys>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,6 +122,7 @@ impl PartitionTotals {
             origin: Origin::default(),
             retired: BTreeSet::new(),
             windows: None,
+            keys: None,
         }
     }
 
@@ -176,7 +181,7 @@ impl PartitionTotals {
 
     /// Whether there is something to commit.
     pub fn is_changed(&self) -> bool {
-        self.changed || self.offset_is_missing
+        self.changed || self.offset_is_missing || self.keys.as_ref().is_some_and(|keys| keys.has_left())
     }
 
     /// Whether the record at `offset` was added, or is known to be none.
@@ -260,6 +265,9 @@ impl PartitionTotals {
     /// The output topic holds all of this.
     pub fn committed(&mut self) {
         self.changed = false;
+        if let Some(keys) = &mut self.keys {
+            keys.written();
+        }
         self.offset_is_missing = false;
         self.retired.clear();
         for name in self.changed_groups.drain(..) {

@@ -9,10 +9,13 @@
 //! may have left totals of groups that are newer than that of their partition, and one who has lost the partition may
 //! have written older totals behind newer ones: each says which records it covers, and of which computation it is.
 
+pub mod keys;
+
 use naru_contract::{Delivery, Reset};
 use naru_worker_core::kafka::consumer::Assigned;
 use snafu::{Snafu, ensure};
 
+use self::keys::KeysMismatch;
 use crate::accumulator::Accumulator;
 use crate::catch_up::Superseded;
 use crate::computation::{Computation, Relation};
@@ -82,6 +85,8 @@ pub enum Mismatch {
          back to the earlier rules until the totals have caught up, or set reset to fromEarliest"
     ))]
     Ahead { partition: i32, next_offset: i64 },
+    #[snafu(transparent)]
+    Keys { source: KeysMismatch },
 }
 
 /// The newest totals of one partition in the output topic.
@@ -303,7 +308,9 @@ impl Found {
         );
         let adds_up = match grouped {
             Ok(_) if has_groups && is_ahead => true,
-            Ok(grouped) if has_groups => (grouped.count, grouped.sum) == (all.count, all.sum),
+            Ok(grouped) if has_groups => {
+                (grouped.count, grouped.retracted, grouped.sum) == (all.count, all.retracted, all.sum)
+            }
             _ => self.groups.is_empty() && !has_groups,
         };
         let are_windows = windows.is_none() || self.groups.keys().all(|name| window::parse(name).is_some());

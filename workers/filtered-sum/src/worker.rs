@@ -5,6 +5,8 @@ mod catching_up;
 mod commit;
 mod error;
 mod idle;
+mod keys;
+mod report;
 mod schemas;
 mod starved;
 mod stopped;
@@ -33,10 +35,12 @@ use crate::catch_up::CatchUp;
 use crate::computation::Computation;
 use crate::dead_letter::{DeadLetter, DeadLetters};
 use crate::judge::Judge;
+use crate::keys::unfit;
 use crate::metrics::Metrics;
 use crate::output::{Output, Tail};
 use crate::partition::{Outcome, PartitionTotals};
-use crate::restore::{Log, Restored};
+use crate::restore::Log;
+use crate::restore::keys::Resumed;
 use crate::rules::Rules;
 use crate::total::schema;
 
@@ -137,8 +141,8 @@ impl Partition {
 
 /// What has to be done before the next message of a partition.
 enum Interruption {
-    /// There are enough dead letters for a commit.
-    DeadLetters,
+    /// There are enough dead letters, or keys that have changed, for a commit.
+    Full,
     /// This one has a schema that is not known.
     Schema(u32),
     /// Nothing more is to be added, for this reason.
@@ -225,6 +229,7 @@ impl<'a> Worker<'a> {
     /// The last commit and the way out of the group.
     fn end(mut self, consumer: GroupConsumer) -> Result<(), Error> {
         self.commit(&consumer)?;
+        self.write_keys_that_are_left(&consumer)?;
         self.owned = None;
         self.report();
         consumer.leave(LEAVE);
@@ -238,6 +243,7 @@ impl<'a> Worker<'a> {
             .health
             .waiting_for("the totals to be read from the output topic");
         let mut found = self.output.restore(assigned)?;
+        let mut keys = self.restore_keys(assigned, &found, started)?;
         let mut is_new = false;
         for one in assigned {
             let found = found.remove(&one.partition).unwrap_or_default();
@@ -251,9 +257,14 @@ impl<'a> Worker<'a> {
                 Some(written) => Some(log(consumer, one.partition, written)?),
                 None => None,
             };
-            match found.check(one, &self.computation, log, self.rules.has_groups()) {
-                Ok(Restored::Anew(superseded)) => self.sum_anew(consumer, one.partition, superseded)?,
-                Ok(Restored::Totals(mut totals)) => {
+            let (keys, has_groups) = (keys.remove(&one.partition), self.rules.has_groups());
+            match found.resume(one, &self.computation, log, has_groups, keys) {
+                Ok(Resumed::Anew {
+                    superseded,
+                    keys,
+                    origin,
+                }) => self.sum_anew(consumer, one.partition, superseded, keys, origin)?,
+                Ok(Resumed::Totals(mut totals)) => {
                     if is_unfenced {
                         totals.write_again();
                     }
@@ -300,6 +311,7 @@ impl<'a> Worker<'a> {
     fn revoked(&mut self, consumer: &GroupConsumer, revoked: &Revoked) -> Result<(), Error> {
         if !revoked.lost {
             self.commit(consumer)?;
+            self.write_keys_that_are_left(consumer)?;
         }
         if let Some(owned) = &mut self.owned {
             owned.retain(|partition, _| !revoked.partitions.contains(partition));
@@ -325,7 +337,7 @@ impl<'a> Worker<'a> {
         // Partitions of a batch do not wait for each other, and one that waits is read again from where it is.
         while let Some(interruption) = self.add(partition, &mut messages) {
             match interruption {
-                Interruption::DeadLetters => self.commit(consumer)?,
+                Interruption::Full => self.commit(consumer)?,
                 Interruption::Schema(schema_id) => {
                     consumer.pause(partition)?;
                     self.schemas.ask(partition, schema_id);
@@ -351,15 +363,18 @@ impl<'a> Worker<'a> {
         if self.schemas.is_awaited_by(partition) {
             return None;
         }
-        let owned = self.owned.as_mut()?.get_mut(&partition)?;
+        let all = self.owned.as_mut()?;
+        let partitions = all.len();
+        let owned = all.get_mut(&partition)?;
         if owned.stopped.as_ref().is_some_and(|stopped| !stopped.is_on_trial) {
             return None;
         }
         let stops = self.config.on_error == OnError::Stop;
         let has_windows = self.config.window.is_some();
         let input_topic = &self.config.input_topic;
-        let first_letter = owned.first_letter();
+        let (first_letter, most_changes) = (owned.first_letter(), owned.most_changes(partitions));
         let totals = owned.totals_mut()?;
+        let is_keyed = totals.keys().is_some();
         let (mut records, mut dropped) = (0, 0);
         let late = totals.late();
         let interruption = messages.find_map(|message| {
@@ -372,10 +387,15 @@ impl<'a> Worker<'a> {
                 debug!(partition, offset, "a record came again");
                 return None;
             }
-            let judged = match message.value {
-                None => Ok(Outcome::Dropped),
-                Some(value) if has_windows => self.schemas.judge.judge_at(value, message.timestamp()),
-                Some(value) => self.schemas.judge.judge(value),
+            let key = message.key.filter(|_| is_keyed);
+            let misfit = if is_keyed { unfit(key) } else { None };
+            let judged = match (misfit, message.value) {
+                (Some(reason), _) => Err(reason),
+                (None, None) => Ok(Outcome::Dropped),
+                (None, Some(value)) if has_windows => {
+                    self.schemas.judge.judge_at(value, message.timestamp())
+                }
+                (None, Some(value)) => self.schemas.judge.judge(value),
             };
             let (outcome, reason) = match judged {
                 Ok(outcome) => (outcome, None),
@@ -388,12 +408,19 @@ impl<'a> Worker<'a> {
                 Err(reason) => (Outcome::Dead, Some(reason)),
             };
             let is_dropped = outcome == Outcome::Dropped;
-            if let Err(error) = totals.apply(offset, outcome) {
+            let applied = match key {
+                Some(key) => totals.apply_keyed(offset, key, outcome),
+                None => totals.apply(offset, outcome),
+            };
+            if let Err(error) = applied {
                 return Some(Interruption::Stop(chain(&error)));
             }
             records += 1;
             dropped += u64::from(is_dropped);
-            let reason = reason?;
+            let Some(reason) = reason else {
+                let is_full = is_keyed && totals.keys().is_some_and(|keys| keys.changes() >= most_changes);
+                return is_full.then_some(Interruption::Full);
+            };
             debug!(partition, offset, %reason, "a dead letter");
             self.metrics.dead_letters.inc();
             if offset < first_letter {
@@ -408,7 +435,7 @@ impl<'a> Worker<'a> {
                 key,
                 value,
             });
-            self.dead_letters.is_full().then_some(Interruption::DeadLetters)
+            self.dead_letters.is_full().then_some(Interruption::Full)
         });
         let late = totals.late() - late;
         self.metrics.late.inc_by(u64::try_from(late).unwrap_or_default());
@@ -446,37 +473,6 @@ impl<'a> Worker<'a> {
 
     fn totals_mut(&mut self, partition: i32) -> Option<&mut PartitionTotals> {
         self.owned.as_mut()?.get_mut(&partition)?.totals_mut()
-    }
-
-    /// Tells the world what is owned and whether all is well.
-    fn report(&self) {
-        let count = |is: fn(&Partition) -> bool| {
-            let owned = self.owned.iter().flat_map(BTreeMap::values);
-            i64::try_from(owned.filter(|partition| is(partition)).count()).unwrap_or(i64::MAX)
-        };
-        self.metrics.assigned_partitions.set(count(|_| true));
-        self.metrics
-            .stopped_partitions
-            .set(count(|partition| partition.stopped.is_some()));
-        self.measure_catching_up();
-        let Some(owned) = &self.owned else {
-            return self
-                .context
-                .health
-                .waiting_for("the consumer group to assign partitions");
-        };
-        let stopped = owned.values().filter_map(|partition| partition.stopped.as_ref());
-        let stopped = stopped.map(|stopped| format!("somebody to help: {}", stopped.reason));
-        let other = self.tail.as_ref().and_then(Tail::other);
-        match stopped
-            .chain(self.schemas.awaited())
-            .chain(other.map(|reason| format!("somebody to help: {reason}")))
-            .collect::<Vec<_>>()
-            .as_slice()
-        {
-            [] => self.context.health.ready_but(self.progress().join("; ")),
-            reasons => self.context.health.waiting_for(reasons.join("; ")),
-        }
     }
 }
 

@@ -71,6 +71,7 @@ impl Place {
             group_by: Vec::new(),
             window: None,
             output_topic: output,
+            keys_topic: None,
             dead_letter_topic: dead,
             commit_interval_ms: 100,
             computation: 0,

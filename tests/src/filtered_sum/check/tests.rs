@@ -39,6 +39,7 @@ fn example() -> (Truth, Vec<Row>, BTreeMap<i32, i64>) {
                 dropped,
                 dead,
                 sum,
+                ..Figures::default()
             },
             next_offset: Some(next_offset),
             offsets: None,

@@ -8,6 +8,8 @@ use tracing::info;
 
 use super::{Error, Partition, Sum, Worker};
 use crate::catch_up::{CatchUp, Superseded};
+use crate::identity::Origin;
+use crate::keys::Keys;
 use crate::partition::PartitionTotals;
 
 /// How often it is told how far they are.
@@ -20,6 +22,8 @@ impl Worker<'_> {
         consumer: &GroupConsumer,
         partition: i32,
         superseded: Superseded,
+        keys: Option<Keys>,
+        origin: Origin,
     ) -> Result<(), Error> {
         let start = topic::log_starts(consumer.inner(), &self.config.input_topic, &[partition])?[0];
         let until = superseded.next_offset;
@@ -27,10 +31,11 @@ impl Worker<'_> {
             partition,
             start,
             until,
-            "the totals are of earlier rules: they stay until the input is summed anew up to them"
+            "the totals are of earlier rules, or not all keys of them are known: they stay until the input is summed anew up to them"
         );
-        let identity = &self.computation.identity;
-        let anew = CatchUp::new(partition, start, identity.origin, superseded).in_windows(identity.windows());
+        let anew = CatchUp::new(partition, start, origin, superseded)
+            .in_windows(self.computation.identity.windows())
+            .with_keys(keys);
         consumer.seek(partition, start)?;
         self.owned
             .get_or_insert_default()

@@ -25,6 +25,7 @@ impl<'a> Worker<'a> {
     /// of what there is then.
     pub(super) fn commit(&mut self, consumer: &GroupConsumer) -> Result<(), Error> {
         self.write_again();
+        self.choose_keys();
         let overall = self.overall()?;
         let mut snapshot = Snapshot {
             parts: Vec::new(),
@@ -44,6 +45,9 @@ impl<'a> Worker<'a> {
                 partition,
                 next_offset: totals.next_offset(),
             };
+            if totals.is_changed() {
+                self.put_keys(partition, totals, &mut snapshot);
+            }
             for group in totals.retired() {
                 snapshot
                     .parts
@@ -117,6 +121,7 @@ impl<'a> Worker<'a> {
                 totals.committed();
             }
         }
+        self.measure_keys();
     }
 
     /// During a rebalance that is quite usual.
@@ -152,7 +157,7 @@ impl<'a> Worker<'a> {
         Ok(changes)
     }
 
-    fn active(&self) -> impl Iterator<Item = (i32, &PartitionTotals)> {
+    pub(super) fn active(&self) -> impl Iterator<Item = (i32, &PartitionTotals)> {
         let owned = self.owned.iter().flatten();
         owned.filter_map(|(number, partition)| match &partition.sum {
             Some(Sum::Active(totals)) => Some((*number, totals)),

@@ -9,6 +9,7 @@ use rdkafka::error::KafkaError;
 use snafu::Snafu;
 
 use crate::accumulator::Overflow;
+use crate::keys;
 use crate::output;
 use crate::rules::RulesError;
 use crate::total::TotalError;
@@ -28,6 +29,8 @@ pub enum Error {
     Upsert { source: upsert::Error },
     #[snafu(transparent)]
     Output { source: output::Error },
+    #[snafu(transparent)]
+    Keys { source: keys::topic::Error },
     #[snafu(transparent)]
     Topic { source: topic::Error },
     #[snafu(display("unable to read topic {topic:?}"))]
@@ -64,6 +67,7 @@ impl Session for Error {
             | Self::Read { .. }
             | Self::Starved { .. }
             | Self::Output { .. }
+            | Self::Keys { .. }
             | Self::Encode { .. }
             | Self::Overall { .. }
             | Self::Aborting { .. } => false,
