@@ -157,8 +157,9 @@ impl Feed {
                 value => Some(value),
             }
         };
+        // A text that ends too early is null to the library, though it cannot be.
         let Some(Value::String(group)) = field("region").cloned() else {
-            unreachable!("{fields:?}")
+            return Fact::Dead;
         };
         match field("price") {
             Some(Value::Null) => Fact::Null { group },
