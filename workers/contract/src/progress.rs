@@ -37,7 +37,7 @@ mod tests {
         let later = r#"{"busy":0.43,"more":1}"#;
         assert_eq!(Progress::of_metadata(later), Some(progress));
         assert_eq!(Progress::of_metadata("{}"), Some(Progress::default()));
-        for other in ["", "1 2", "[]"] {
+        for other in ["", "1 2", "busy"] {
             assert_eq!(Progress::of_metadata(other), None);
         }
     }

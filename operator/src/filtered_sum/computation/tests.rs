@@ -70,11 +70,12 @@ fn what_becomes_of_earlier_totals_counts_at_the_change_or_when_it_is_said_first(
 }
 
 #[test]
-fn totals_by_other_groups_or_windows_or_of_another_scale_cannot_be_continued() {
+fn totals_by_other_groups_or_windows_of_another_scale_or_without_keys_cannot_be_continued() {
     for (what, before) in [
         ("groupBy", json!(["region"])),
         ("scale", json!(2)),
         ("window", json!({ "size": "1h" })),
+        ("retract", json!(true)),
     ] {
         let mut status = with_workers(1, "a < 1");
         status["computation"]["sum"][what] = before;
@@ -82,7 +83,7 @@ fn totals_by_other_groups_or_windows_or_of_another_scale_cannot_be_continued() {
             .unwrap_err()
             .to_string();
         assert!(
-            refusal.contains("sum.groupBy, sum.scale and sum.window cannot be changed"),
+            refusal.contains("sum.groupBy, sum.scale, sum.window and sum.retract cannot be changed"),
             "{what}: {refusal}"
         );
         assert!(
