@@ -8,11 +8,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::window::Tumbling;
 
-/// Name of the header, whose value is `v1 ` and an [`Identity`] in JSON.
+/// Name of the header, whose value is a version and an [`Identity`] in JSON.
 pub const HEADER: &str = "sum";
 /// Version of what follows, and more: Kafka Connect takes a header that begins as JSON for a map without a schema, which
 /// sinks refuse. So it is a text to it.
 const VERSION: &str = "v1 ";
+/// The same, of a sum with something that workers of before do not know. They skip fields that they do not know, and would go on
+/// with such totals as if each record counted; of this version they say that it is none, and touch nothing.
+const LATER: &str = "v2 ";
 
 /// Two sums with the same identity, but for the number of the computation, come to the same totals.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
@@ -111,11 +114,17 @@ impl Identity {
 
     pub fn to_header(&self) -> Vec<u8> {
         let json = serde_json::to_string(self).expect("texts can always be written as JSON");
-        format!("{VERSION}{json}").into_bytes()
+        let version = match self.retract || self.window.is_some() {
+            true => LATER,
+            false => VERSION,
+        };
+        format!("{version}{json}").into_bytes()
     }
 
     pub fn parse(header: &[u8]) -> Option<Self> {
-        serde_json::from_slice(header.strip_prefix(VERSION.as_bytes())?).ok()
+        let mut versions = [VERSION, LATER].iter();
+        let json = versions.find_map(|version| header.strip_prefix(version.as_bytes()))?;
+        serde_json::from_slice(json).ok()
     }
 
     /// What is found that is not as in `expected`, as a clause; empty if both sum the same by the same rules.
@@ -216,7 +225,7 @@ mod tests {
     fn what_was_written_is_read_and_other_bytes_are_no_identity() {
         let written = identity("a", Some("price <= 5"));
         assert_eq!(Identity::parse(&written.to_header()), Some(written));
-        for other in [&b"a"[..], b"v1 a", b"{}"] {
+        for other in [&b"a"[..], b"v1 a", b"v2 a", b"v3 {}", b"{}"] {
             assert_eq!(Identity::parse(other), None);
         }
     }
@@ -230,6 +239,30 @@ mod tests {
             "{}",
             String::from_utf8_lossy(&header)
         );
+    }
+
+    #[test]
+    fn workers_that_know_neither_keys_nor_windows_take_no_totals_with_them_for_their_own() {
+        let plain = identity("a", None);
+        let retracting = Identity {
+            retract: true,
+            ..plain.clone()
+        };
+        let windowed = Identity {
+            window: Some(Window {
+                size_ms: 1,
+                time: None,
+                grace_ms: 0,
+                retention_ms: 1,
+            }),
+            ..plain.clone()
+        };
+        // They read this version only.
+        assert!(plain.to_header().starts_with(b"v1 {"));
+        for later in [retracting, windowed] {
+            assert!(later.to_header().starts_with(b"v2 {"), "{later:?}");
+            assert_eq!(Identity::parse(&later.to_header()), Some(later));
+        }
     }
 
     #[test]
