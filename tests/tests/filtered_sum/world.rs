@@ -5,7 +5,6 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use apache_avro::Schema;
 use naru_contract::FilteredSumWorker;
 use naru_tests::filtered_sum::check::{self, Row, Truth, check, check_each};
 use naru_tests::filtered_sum::feed::Feed;
@@ -84,7 +83,7 @@ impl World {
     }
 
     pub fn rows(&self) -> Vec<Row> {
-        let schema = Schema::parse_str(check::TOTAL).unwrap();
+        let schema = check::schema_of_totals(self.config.keys_topic.is_some());
         self.kafka
             .read_committed(OUTPUT)
             .iter()

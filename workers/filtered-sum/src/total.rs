@@ -11,6 +11,7 @@ use apache_avro::reader::datum::GenericDatumReader;
 use apache_avro::types::Value;
 use apache_avro::writer::datum::GenericDatumWriter;
 use apache_avro::{Decimal, Schema};
+use naru_contract::FilteredSumWorker;
 use naru_worker_core::avro::wire;
 use snafu::{OptionExt, ResultExt, Snafu, ensure};
 
@@ -26,29 +27,56 @@ const SCHEMA: &str = include_str!("total.avsc");
 /// gets columns which say nothing.
 const WINDOWS: &str = include_str!("total-windows.json");
 
+/// The same of a sum whose records take the place of those before of their keys.
+const RETRACTED: &str = include_str!("total-retracted.json");
+
+/// Which fields totals have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    Plain,
+    Windows,
+    Retracted,
+}
+
+impl Form {
+    /// The one of the totals of this worker.
+    pub fn of(config: &FilteredSumWorker) -> Self {
+        match (&config.window, &config.keys_topic) {
+            (Some(_), _) => Self::Windows,
+            (None, Some(_)) => Self::Retracted,
+            (None, None) => Self::Plain,
+        }
+    }
+}
+
 /// The schema that is registered under `<output topic>-value`, of sums with so many digits behind the point.
-pub fn schema(scale: u8, has_windows: bool) -> String {
+pub fn schema(scale: u8, form: Form) -> String {
     let at_scale = |text: &str| text.replace(r#""scale": 0"#, &format!(r#""scale": {scale}"#));
-    match has_windows {
-        false => at_scale(SCHEMA),
-        true => joined(&at_scale(SCHEMA), &at_scale(WINDOWS)),
+    match form {
+        Form::Plain => at_scale(SCHEMA),
+        Form::Windows => joined(&at_scale(SCHEMA), &at_scale(WINDOWS)),
+        Form::Retracted => joined(&at_scale(SCHEMA), RETRACTED),
     }
 }
 
 fn joined(schema: &str, more: &str) -> String {
-    let parsed = |text| serde_json::from_str::<serde_json::Value>(text).expect("it is parsed by a test");
-    let (mut schema, mut more) = (parsed(schema), parsed(more));
+    let value = |text| serde_json::from_str::<serde_json::Value>(text).expect("it is parsed by a test");
+    let (mut schema, mut more) = (value(schema), value(more));
     if let (Some(fields), Some(more)) = (schema["fields"].as_array_mut(), more.as_array_mut()) {
         fields.append(more);
     }
     schema.to_string()
 }
 
-static PARSED: LazyLock<Schema> =
-    LazyLock::new(|| Schema::parse_str(&schema(0, false)).expect("the schema is parsed by a test"));
+fn parsed(schema: &str) -> Schema {
+    Schema::parse_str(schema).expect("the schema is parsed by a test")
+}
+
+static PLAIN: LazyLock<Schema> = LazyLock::new(|| parsed(&schema(0, Form::Plain)));
+static WITH_WINDOWS: LazyLock<Schema> = LazyLock::new(|| parsed(&schema(0, Form::Windows)));
+static WITH_RETRACTED: LazyLock<Schema> = LazyLock::new(|| parsed(&schema(0, Form::Retracted)));
 /// By it all totals are read: where fields were not written it has their defaults.
-static WITH_WINDOWS: LazyLock<Schema> =
-    LazyLock::new(|| Schema::parse_str(&schema(0, true)).expect("the schema is parsed by a test"));
+static ALL: LazyLock<Schema> = LazyLock::new(|| parsed(&joined(&schema(0, Form::Windows), RETRACTED)));
 
 /// Next offset of the input that a total does not cover yet, by partition.
 pub type Offsets = BTreeMap<i32, i64>;
@@ -128,7 +156,7 @@ impl Total {
     }
 
     /// The record's value: framed Avro.
-    pub fn encode(&self, schema_id: u32) -> Result<Vec<u8>, TotalError> {
+    pub fn encode(&self, schema_id: u32, form: Form) -> Result<Vec<u8>, TotalError> {
         let (scope, partition, next_offset, offsets) = match &self.scope {
             Scope::Partition {
                 partition,
@@ -161,7 +189,6 @@ impl Total {
             ("count".to_owned(), Value::Long(count)),
             ("dropped".to_owned(), Value::Long(dropped)),
             ("dead".to_owned(), Value::Long(dead)),
-            ("retracted".to_owned(), Value::Long(retracted)),
             ("nextOffset".to_owned(), nullable(next_offset.map(Value::Long))),
             ("offsets".to_owned(), nullable(offsets.map(Value::String))),
         ];
@@ -170,7 +197,10 @@ impl Total {
             Windowed::In { start, end } => (Some(start), Some(end), Progress::default()),
             Windowed::All(progress) => (None, None, progress),
         };
-        if has_windows {
+        if form == Form::Retracted {
+            fields.push(("retracted".to_owned(), Value::Long(retracted)));
+        }
+        if form == Form::Windows {
             let time = |time: Option<i64>| nullable(time.map(Value::TimestampMillis));
             let Progress { watermark, expired } = progress;
             fields.extend(
@@ -191,9 +221,10 @@ impl Total {
                 .map(|(name, value)| (name.to_owned(), value)),
             );
         }
-        let schema: &Schema = match has_windows {
-            true => &WITH_WINDOWS,
-            false => &PARSED,
+        let schema: &Schema = match form {
+            Form::Plain => &PLAIN,
+            Form::Windows => &WITH_WINDOWS,
+            Form::Retracted => &WITH_RETRACTED,
         };
         let datum = GenericDatumWriter::builder(schema)
             .build()
@@ -206,7 +237,7 @@ impl Total {
     /// `datum` was written with the schema `writer`, which may be another version of [`SCHEMA`].
     pub fn decode(writer: &Schema, datum: &[u8]) -> Result<Self, TotalError> {
         let value = GenericDatumReader::builder(writer)
-            .reader_schema(&WITH_WINDOWS)
+            .reader_schema(&ALL)
             .build()
             .and_then(|reader| reader.read_value(&mut Whole(datum)))
             .map_err(Box::new)

@@ -42,7 +42,7 @@ use crate::partition::{Outcome, PartitionTotals};
 use crate::restore::Log;
 use crate::restore::keys::Resumed;
 use crate::rules::Rules;
-use crate::total::schema;
+use crate::total::{Form, schema};
 
 /// Longest time without looking whether the process is to stop.
 const POLL: Duration = Duration::from_millis(100);
@@ -75,6 +75,7 @@ struct Worker<'a> {
     metrics: &'a Metrics,
     output: Output,
     schema_id: u32,
+    form: Form,
     schemas: Schemas,
     idle: IdlePartitions,
     writer: Writer,
@@ -158,8 +159,9 @@ impl<'a> Worker<'a> {
     ) -> Result<(Self, GroupConsumer), Error> {
         let registry = Arc::new(Registry::new(&config.registry)?);
         let subject = format!("{}-value", config.output_topic);
+        let form = Form::of(config);
         let schema_id = context
-            .wait_for(registry.register(&subject, &schema(config.scale, config.window.is_some())))
+            .wait_for(registry.register(&subject, &schema(config.scale, form)))
             .context(StoppingSnafu)??;
         let writer = Writer::open(config, context)?;
         let consumer = writer.join(config, context)?;
@@ -177,6 +179,7 @@ impl<'a> Worker<'a> {
             metrics,
             output,
             schema_id,
+            form,
             schemas: Schemas::new(registry, context.runtime.clone(), Judge::new(rules.clone())),
             idle: IdlePartitions::new(),
             writer,

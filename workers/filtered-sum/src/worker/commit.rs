@@ -190,7 +190,7 @@ impl<'a> Worker<'a> {
             topic: &self.config.output_topic,
             partition: Some(partition),
             key: Some(total.id().into_bytes()),
-            value: Some(total.encode(self.schema_id).context(EncodeSnafu)?),
+            value: Some(total.encode(self.schema_id, self.form).context(EncodeSnafu)?),
             headers: header.into_iter().collect(),
         })
     }
