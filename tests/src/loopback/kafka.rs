@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use naru_contract as contract;
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::message::Message;
@@ -164,6 +166,18 @@ impl Kafka {
                 .iter()
                 .fold(topic, |topic, (name, value)| topic.set(name, value)),
         );
+    }
+
+    /// Gives a topic these settings, and no others.
+    pub fn alter_topic(&self, name: &str, settings: &[(&str, &str)]) {
+        let topic = AlterConfig::new(ResourceSpecifier::Topic(name));
+        let topic = settings
+            .iter()
+            .fold(topic, |topic, (name, value)| topic.set(name, value));
+        let altered = block_on(self.admin().alter_configs([&topic], &admin_options()));
+        for result in altered.expect("the broker answers") {
+            result.expect("the settings are valid");
+        }
     }
 
     /// More partitions for a topic, `count` altogether.

@@ -200,6 +200,37 @@ fn other_rules_replace_totals_and_keys_also_if_there_are_more_than_go_into_one_t
 }
 
 #[test]
+fn a_worker_whose_commits_fail_takes_in_no_more_keys_than_go_with_one_and_goes_on_once_they_do_not() {
+    let registry = FragileRegistry::start();
+    let world = world(&registry);
+    // A mark or some keys fit into it, and those of a full commit do not.
+    let compacted = ("cleanup.policy", "compact");
+    world
+        .kafka
+        .alter_topic(KEYS, &[compacted, ("max.message.bytes", "1000")]);
+    let mut feed = world.feed(1);
+    feed.keyed_prices(0, 30_000, LIMIT);
+    feed.keyed_prices(1, 30_000, LIMIT);
+    let worker = world.worker("sum-0");
+    let metric = |name: &str| worker.metric(name).unwrap_or_default();
+    let mut full = None;
+    eventually(WITHIN, "some commits of a full worker fail", || {
+        if metric("records_total") >= 20_000.0 {
+            full.get_or_insert_with(|| metric("aborts_total"));
+        }
+        full.is_some_and(|full| metric("aborts_total") >= full + 5.0)
+    });
+    assert_eq!(metric("records_total"), 20_000.0);
+    assert!(worker.process.is_running());
+
+    world.kafka.alter_topic(KEYS, &[compacted]);
+    let truth = truth(&world, &feed, LIMIT);
+    caught_up(&world, &truth);
+    end(&worker);
+    assert_eq!(keys(&world).0.len(), truth.keys);
+}
+
+#[test]
 fn a_partition_whose_keys_were_deleted_stops_and_says_so_until_it_is_summed_anew() {
     let registry = FragileRegistry::start();
     let mut world = world(&registry);

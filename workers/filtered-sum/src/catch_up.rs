@@ -44,8 +44,9 @@ impl CatchUp {
 
     /// The same, in the place also of what these keys add.
     pub fn with_keys(self, keys: Option<Keys>) -> Self {
+        let keys = keys.map(|keys| keys.retired(self.start));
         Self {
-            totals: self.totals.with_keys(keys.map(Keys::retired)),
+            totals: self.totals.with_keys(keys),
             ..self
         }
     }

@@ -49,6 +49,8 @@ pub struct Keys {
     changes: usize,
     /// More have changed than go with one commit: so many, those that do included. `None`: all go with the next one.
     unwritten: Option<usize>,
+    /// Where the sum begins, if what it began with was not all written at once.
+    start: Option<i64>,
 }
 
 /// 24 bytes, with any value and without padding before it.
@@ -133,8 +135,9 @@ impl Keys {
     }
 
     /// The same keys, of which none adds anything, in the place of what the topic says: so many that they go with several
-    /// commits.
-    pub fn retired(mut self) -> Self {
+    /// commits. The sum that they are of now begins at `start`.
+    pub fn retired(mut self, start: i64) -> Self {
+        self.start = Some(start);
         for entry in self.entries.values_mut() {
             entry.group = None;
             entry.is_changed = true;
@@ -169,6 +172,11 @@ impl Keys {
     pub fn is_missing(&self) -> bool {
         self.unwritten
             .is_some_and(|unwritten| unwritten > self.changed.len())
+    }
+
+    /// First offset of the input of which something may be missing: from there on it would have to be summed anew.
+    pub fn start(&self) -> Option<i64> {
+        self.start
     }
 
     /// Whether some that do not all go with one commit are left to be written.
@@ -303,7 +311,7 @@ mod tests {
             found.observe(&[key], Some((None, 5)));
         }
         found.observe(&[0], None);
-        let mut keys = found.retired();
+        let mut keys = found.retired(0);
         for key in 5..15_u8 {
             keys.put(&[key], Some((None, 7)));
         }
@@ -363,7 +371,7 @@ mod tests {
                     keys.observe(&[key], Some((None, 1)));
                     topic.insert(vec![key], Contribution { group: None, value: 1 });
                 }
-                keys = keys.retired();
+                keys = keys.retired(0);
             }
             let mut commit = |keys: &mut Keys| {
                 keys.choose(2);

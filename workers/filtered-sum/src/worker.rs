@@ -1,5 +1,6 @@
 //! The thread of a filtered-sum worker: what it does with each event of its consumer group.
 
+mod again;
 mod busy;
 mod catching_up;
 mod commit;
@@ -232,7 +233,7 @@ impl<'a> Worker<'a> {
     /// The last commit and the way out of the group.
     fn end(mut self, consumer: GroupConsumer) -> Result<(), Error> {
         self.commit(&consumer)?;
-        self.write_keys_that_are_left(&consumer)?;
+        self.write_keys_that_are_left(&consumer, |_| true)?;
         self.owned = None;
         self.report();
         consumer.leave(LEAVE);
@@ -314,7 +315,7 @@ impl<'a> Worker<'a> {
     fn revoked(&mut self, consumer: &GroupConsumer, revoked: &Revoked) -> Result<(), Error> {
         if !revoked.lost {
             self.commit(consumer)?;
-            self.write_keys_that_are_left(consumer)?;
+            self.write_keys_that_are_left(consumer, |partition| revoked.partitions.contains(&partition))?;
         }
         if let Some(owned) = &mut self.owned {
             owned.retain(|partition, _| !revoked.partitions.contains(partition));
@@ -337,10 +338,21 @@ impl<'a> Worker<'a> {
         partition: i32,
         mut messages: impl Iterator<Item = Message<'m>>,
     ) -> Result<(), Error> {
+        if self.aborted_since.is_some() && self.is_full() {
+            // What is full takes in nothing more until a commit has gone well, and there is one for each poll.
+            self.next_commit = Instant::now();
+            return self.read_again(consumer, partition);
+        }
         // Partitions of a batch do not wait for each other, and one that waits is read again from where it is.
         while let Some(interruption) = self.add(partition, &mut messages) {
             match interruption {
-                Interruption::Full => self.commit(consumer)?,
+                Interruption::Full => {
+                    self.commit(consumer)?;
+                    if self.is_full() {
+                        // It did not go well, and may not for long. Meanwhile the group must be polled.
+                        return self.read_again(consumer, partition);
+                    }
+                }
                 Interruption::Schema(schema_id) => {
                     consumer.pause(partition)?;
                     self.schemas.ask(partition, schema_id);
@@ -366,16 +378,15 @@ impl<'a> Worker<'a> {
         if self.schemas.is_awaited_by(partition) {
             return None;
         }
-        let all = self.owned.as_mut()?;
-        let partitions = all.len();
-        let owned = all.get_mut(&partition)?;
+        let most_changes = self.most_changes(partition);
+        let owned = self.owned.as_mut()?.get_mut(&partition)?;
         if owned.stopped.as_ref().is_some_and(|stopped| !stopped.is_on_trial) {
             return None;
         }
         let stops = self.config.on_error == OnError::Stop;
         let has_windows = self.config.window.is_some();
         let input_topic = &self.config.input_topic;
-        let (first_letter, most_changes) = (owned.first_letter(), owned.most_changes(partitions));
+        let first_letter = owned.first_letter();
         let totals = owned.totals_mut()?;
         let is_keyed = totals.keys().is_some();
         let (mut records, mut dropped) = (0, 0);
@@ -450,28 +461,6 @@ impl<'a> Worker<'a> {
         }
         self.caught_up(partition);
         interruption
-    }
-
-    /// Goes on with the partitions that waited for a schema that is known now.
-    fn learned(&mut self, consumer: &GroupConsumer) -> Result<(), Error> {
-        let Some(partitions) = self.schemas.answered() else {
-            return Ok(());
-        };
-        for partition in partitions {
-            self.go_on(consumer, partition)?;
-        }
-        self.report();
-        Ok(())
-    }
-
-    /// Lets the messages of `partition` arrive again, from the first one that its totals do not cover.
-    fn go_on(&mut self, consumer: &GroupConsumer, partition: i32) -> Result<(), Error> {
-        if let Some(totals) = self.totals_mut(partition) {
-            let next_offset = totals.next_offset();
-            consumer.seek(partition, next_offset)?;
-            consumer.resume(partition)?;
-        }
-        Ok(())
     }
 
     fn totals_mut(&mut self, partition: i32) -> Option<&mut PartitionTotals> {

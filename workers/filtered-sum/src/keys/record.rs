@@ -25,6 +25,9 @@ pub struct Mark {
     /// Some keys of it are not written yet, or as they were before it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_missing: bool,
+    /// First offset of the sum that they are of: whoever sums it anew needs the records from there on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<i64>,
 }
 
 /// One record, as it was read. What a key adds is a value in a group.
@@ -54,7 +57,7 @@ pub fn of_key(key: &[u8], added: Option<&Contribution>) -> (Vec<u8>, Option<Vec<
 
 /// Key and value of the record of a mark.
 pub fn of_mark(mark: Mark) -> (Vec<u8>, Option<Vec<u8>>) {
-    let value = serde_json::to_vec(&mark).expect("a number and a truth can always be written as JSON");
+    let value = serde_json::to_vec(&mark).expect("numbers and a truth can always be written as JSON");
     (MARK.to_vec(), Some(value))
 }
 
@@ -127,6 +130,7 @@ mod tests {
         let (key, value) = of_mark(Mark {
             next_offset: 7,
             is_missing: false,
+            start: None,
         });
         assert_eq!(
             (&key[..], &value.unwrap()[..]),
@@ -160,13 +164,13 @@ mod tests {
         #[test]
         fn what_was_written_is_read(
             key: Vec<u8>, added in prop::option::of((prop::option::of(".*"), prop_oneof![any::<i128>(), -300..300_i128])),
-            next_offset: i64, is_missing: bool,
+            next_offset: i64, is_missing: bool, start: Option<i64>,
         ) {
             let contribution = added.as_ref().map(|(group, value)| Contribution { group: group.as_deref().map(Arc::from), value: *value });
             let (written, value) = of_key(&key, contribution.as_ref());
             let expected = added.as_ref().map(|(group, value)| (group.as_deref(), *value));
             prop_assert_eq!(Record::parse(&written, value.as_deref()), Some(Record::Key(&key, expected)));
-            let mark = Mark { next_offset, is_missing };
+            let mark = Mark { next_offset, is_missing, start };
             let (written, value) = of_mark(mark);
             prop_assert_eq!(Record::parse(&written, value.as_deref()), Some(Record::Mark(mark)));
         }

@@ -46,6 +46,12 @@ pub enum KeysMismatch {
          is summed anew"
     ))]
     Missing { partition: i32 },
+    #[snafu(display(
+        "a worker was stopped before it had written what all keys of input partition {partition} add, and the records from \
+         offset {summed} to {start} that it had summed were deleted since, so that they cannot be summed again: {ADVICE} \
+         without them"
+    ))]
+    Deleted { partition: i32, summed: i64, start: i64 },
 }
 
 /// With what a partition goes on.
@@ -107,7 +113,7 @@ impl Found {
                 // What there is belongs to totals that were deleted.
                 let keys = match keys.keys.is_empty() {
                     true => keys.keys,
-                    false => keys.keys.retired(),
+                    false => keys.keys.retired(totals.next_offset()),
                 };
                 return Ok(Resumed::Totals(totals.with_keys(Some(keys))));
             }
@@ -126,6 +132,16 @@ impl Found {
         if mark.is_missing {
             let is_continued = relation == Some(Relation::Earlier(Reset::Continue));
             ensure!(!is_continued, MissingSnafu { partition });
+            // Nobody has asked for a sum without them.
+            if let Some(summed) = mark.start.filter(|summed| *summed < assigned.start) {
+                let start = assigned.start;
+                return Err(KeysMismatch::Deleted {
+                    partition,
+                    summed,
+                    start,
+                }
+                .into());
+            }
             return Ok(Resumed::Anew {
                 superseded: Superseded {
                     next_offset,

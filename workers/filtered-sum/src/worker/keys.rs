@@ -7,7 +7,7 @@ use naru_worker_core::kafka::consumer::{Assigned, GroupConsumer};
 use naru_worker_core::kafka::transaction::Record;
 
 use super::writer::Snapshot;
-use super::{Error, Partition, Sum, Worker};
+use super::{Error, Sum, Worker};
 use crate::keys::Keys;
 use crate::keys::record::{Mark, of_key, of_mark};
 use crate::keys::topic::{FoundKeys, KeysTopic};
@@ -17,23 +17,19 @@ use crate::restore::Found;
 /// Most keys that change between two commits, all partitions together: what a transaction takes well below a second for.
 const CHANGES: usize = 20_000;
 /// Most keys of partitions with more that go with one commit, also all together. More than change in between, so that they
-/// become fewer.
+/// become fewer: the fewer partitions have any left, the more each of them writes.
 const ROOM: usize = 3 * CHANGES;
 /// How long partitions that are given up are kept for keys that are left to be written.
 const LEFT: Duration = Duration::from_secs(5);
 
-impl Partition {
-    /// How many keys may change before a commit. What is not written yet has no bound but the number of keys.
-    pub(super) fn most_changes(&self, partitions: usize) -> usize {
-        match &self.sum {
-            Some(Sum::Active(totals)) if totals.keys().is_some() => share(CHANGES, partitions),
-            _ => usize::MAX,
-        }
-    }
+/// How many keys of one partition may change before a commit, where so many of each other one have.
+fn room_beside(others: impl Iterator<Item = usize>) -> usize {
+    CHANGES.saturating_sub(others.sum())
 }
 
-fn share(of: usize, partitions: usize) -> usize {
-    (of / partitions.max(1)).max(1)
+/// How many keys go with a commit of each of so many partitions that have some left.
+fn share(partitions: usize) -> usize {
+    (ROOM / partitions.max(1)).max(1)
 }
 
 impl<'a> Worker<'a> {
@@ -57,9 +53,27 @@ impl<'a> Worker<'a> {
         Ok(topic.restore(&partitions.collect(), started)?)
     }
 
+    /// How many keys of `partition` may change before a commit, beside those that have of the others. What is not written yet has
+    /// no bound but the number of keys.
+    pub(super) fn most_changes(&self, partition: i32) -> usize {
+        let is_active = |(number, _): (i32, _)| number == partition;
+        if self.config.keys_topic.is_none() || !self.active().any(is_active) {
+            return usize::MAX;
+        }
+        let others = self.active().filter(|(number, _)| *number != partition);
+        room_beside(others.map(|(_, totals)| totals.keys().map_or(0, Keys::changes)))
+    }
+
+    /// Whether there is as much as goes with one commit.
+    pub(super) fn is_full(&self) -> bool {
+        let changes = self.active().filter_map(|(_, totals)| totals.keys());
+        self.dead_letters.is_full() || room_beside(changes.map(Keys::changes)) == 0
+    }
+
     /// Chooses which keys go with the next commit, of those that do not all.
     pub(super) fn choose_keys(&mut self) {
-        let room = share(ROOM, self.owned.as_ref().map_or(0, BTreeMap::len));
+        let keys = self.active().filter_map(|(_, totals)| totals.keys());
+        let room = share(keys.filter(|keys| keys.has_left()).count());
         for partition in self.owned.iter_mut().flat_map(BTreeMap::values_mut) {
             if let Some(Sum::Active(totals)) = &mut partition.sum
                 && let Some(keys) = totals.keys_mut()
@@ -84,18 +98,27 @@ impl<'a> Worker<'a> {
         let chosen = keys.chosen();
         let chosen = chosen.map(|(key, added)| record(of_key(key, added.as_ref())));
         snapshot.parts.extend(chosen);
+        let is_missing = keys.is_missing();
         let mark = Mark {
             next_offset: totals.next_offset(),
-            is_missing: keys.is_missing(),
+            is_missing,
+            start: keys.start().filter(|_| is_missing),
         };
         snapshot.parts.push(record(of_mark(mark)));
     }
 
-    /// Goes on committing for a while if keys are left to be written: whoever takes over a partition that has some has to sum it
-    /// anew.
-    pub(super) fn write_keys_that_are_left(&mut self, consumer: &GroupConsumer) -> Result<(), Error> {
+    /// Goes on committing for a while if keys of these partitions are left to be written: whoever takes over one that has some
+    /// has to sum it anew.
+    pub(super) fn write_keys_that_are_left(
+        &mut self,
+        consumer: &GroupConsumer,
+        is_given_up: impl Fn(i32) -> bool,
+    ) -> Result<(), Error> {
         let started = Instant::now();
-        while self.has_keys_left() && self.aborted_since.is_none() && started.elapsed() < LEFT {
+        while has_keys_left(self.active(), &is_given_up)
+            && self.aborted_since.is_none()
+            && started.elapsed() < LEFT
+        {
             let before = self.metrics.commits.get();
             self.commit(consumer)?;
             if self.metrics.commits.get() == before {
@@ -106,16 +129,42 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    fn has_keys_left(&self) -> bool {
-        let mut keys = self.active().filter_map(|(_, totals)| totals.keys());
-        keys.any(Keys::has_left)
-    }
-
     /// Tells the metrics how many there are.
     pub(super) fn measure_keys(&self) {
         let owned = self.owned.iter().flat_map(BTreeMap::values);
         let keys = owned.filter_map(|partition| partition.totals()?.keys());
         let count = keys.map(Keys::len).sum::<usize>();
         self.metrics.keys.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+}
+
+/// Whether one of these partitions has keys that are not written yet.
+fn has_keys_left<'a>(
+    mut all: impl Iterator<Item = (i32, &'a PartitionTotals)>,
+    is_meant: impl Fn(i32) -> bool,
+) -> bool {
+    all.any(|(partition, totals)| is_meant(partition) && totals.keys().is_some_and(Keys::has_left))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::partition::Groups;
+
+    #[test]
+    fn one_busy_partition_among_many_has_all_the_room_and_together_they_have_no_more() {
+        assert_eq!(room_beside([0; 49].into_iter()), CHANGES);
+        assert_eq!(room_beside([100; 49].into_iter()), CHANGES - 4_900);
+        assert_eq!(room_beside([CHANGES, 5].into_iter()), 0);
+    }
+
+    #[test]
+    fn only_partitions_that_are_given_up_are_waited_for() {
+        let totals =
+            |number, keys: Keys| PartitionTotals::fresh(number, 0, Groups::new()).with_keys(Some(keys));
+        let (left, written) = (totals(1, Keys::default().retired(0)), totals(2, Keys::default()));
+        let owned = || [(1, &left), (2, &written)].into_iter();
+        assert!(has_keys_left(owned(), |partition| partition == 1));
+        assert!(!has_keys_left(owned(), |partition| partition == 2));
     }
 }

@@ -68,6 +68,7 @@ fn keys(added: &[(&str, Option<&str>, i128)], mark: Option<(i64, bool)>) -> Foun
     let mark = mark.map(|(next_offset, is_missing)| Mark {
         next_offset,
         is_missing,
+        start: Some(3).filter(|_| is_missing),
     });
     FoundKeys { keys, mark }
 }
@@ -172,6 +173,36 @@ fn totals_without_all_of_their_keys_are_summed_anew_and_not_gone_on_with_by_othe
     let earlier = totals(&identity("price <= 4", 2), &[]);
     let message = resume(earlier, Some(Reset::Continue), keys(&FOUR[..1], Some((10, true)))).unwrap_err();
     assert!(message.contains("set reset to fromEarliest"), "{message}");
+}
+
+#[test]
+fn totals_without_all_of_their_keys_are_not_summed_anew_without_records_that_are_gone_unless_that_is_asked_for()
+ {
+    let resume = |computation, reset, start| {
+        let assigned = Assigned {
+            start,
+            ..assigned(10)
+        };
+        let found = totals(&identity("price <= 5", computation), &[]);
+        let keys = keys(&FOUR[..1], Some((10, true)));
+        let resumed = found.resume(&assigned, &ours(reset), None, false, Some(keys));
+        resumed.map_err(|mismatch| mismatch.to_string())
+    };
+    assert!(matches!(resume(3, None, 3), Ok(Resumed::Anew { .. })));
+    let message = resume(3, None, 4).unwrap_err();
+    assert!(message.contains("from offset 3 to 4"), "{message}");
+    assert!(
+        message.contains("fromEarliest to sum the input anew without them"),
+        "{message}"
+    );
+    let found = totals(&identity("price <= 4", 2), &[]);
+    let gone = Assigned {
+        start: 4,
+        ..assigned(10)
+    };
+    let keys = keys(&FOUR[..1], Some((10, true)));
+    let resumed = found.resume(&gone, &ours(Some(Reset::FromEarliest)), None, false, Some(keys));
+    assert!(matches!(resumed, Ok(Resumed::Anew { .. })), "{resumed:?}");
 }
 
 #[test]
