@@ -49,6 +49,10 @@ pub enum RulesError {
         "the windows of the sum have {size_ms} ms, expected whole seconds, and no more than there are times"
     ))]
     Window { size_ms: u64 },
+    #[snafu(display(
+        "the sum has windows and keys, of which it can have one: what was added to a window that is closed cannot be taken back"
+    ))]
+    WindowedKeys,
 }
 
 /// What the rules make of a record.
@@ -147,6 +151,7 @@ impl Rules {
         if let Some(window) = &config.window {
             let size_ms = window.size_ms;
             ensure!(Tumbling::is_possible(window), WindowSnafu { size_ms });
+            ensure!(config.keys_topic.is_none(), WindowedKeysSnafu);
         }
         let filter = config.filter.as_deref().map(filter::compile).transpose()?;
         let unit = Unit::new(scale, config.round_floats);

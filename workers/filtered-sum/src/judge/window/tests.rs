@@ -206,6 +206,18 @@ fn a_record_without_a_time_says_why() {
 }
 
 #[test]
+fn windows_and_keys_are_refused_together() {
+    let config = FilteredSumWorker {
+        keys_topic: Some("total-keys".to_owned()),
+        ..config(None, &[])
+    };
+    assert_eq!(
+        Rules::compile(&config).unwrap_err().to_string(),
+        "the sum has windows and keys, of which it can have one: what was added to a window that is closed cannot be taken back"
+    );
+}
+
+#[test]
 fn what_the_filter_drops_needs_no_time() {
     let (mut judge, message) = world(Some("at"), &[], "\"long\"", Value::Long(1));
     let config = FilteredSumWorker {
