@@ -10,10 +10,11 @@
 //! have removed its part.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use crate::accumulator::{Accumulator, Overflow};
 use crate::total::{Offsets, Removed, Scope, Total};
-use crate::window::{self, Progress, Tumbling, Windowed};
+use crate::window::{self, AT_A_TIME, Progress, Tumbling, Windowed};
 
 /// What the output topic says.
 #[derive(Debug, Default)]
@@ -21,7 +22,7 @@ pub struct Overall {
     partitions: BTreeMap<i32, Subtotal>,
     /// `None`: it is to be written again.
     written: BTreeMap<Option<String>, Option<Accumulator>>,
-    /// Groups whose totals may be others than those that were written.
+    /// Groups whose totals may be others than those that were written, but for windows that are over.
     touched: BTreeSet<Option<String>>,
     windows: Option<Tumbling>,
     written_offsets: Offsets,
@@ -34,7 +35,8 @@ pub struct Overall {
 pub struct Changes {
     /// That of all groups last.
     pub totals: Vec<Total>,
-    /// Groups whose totals in the output topic are of nothing any more.
+    /// Groups whose totals in the output topic are of nothing any more. Of windows that are over only some, and the others with
+    /// the next commits.
     pub removed: Vec<String>,
 }
 
@@ -108,6 +110,7 @@ impl Overall {
                 subtotal.totals.insert(None, (next_offset, total.accumulator));
                 subtotal.next_offset = Some(next_offset);
                 subtotal.is_ours = is_ours;
+                self.leave_over();
             }
             // What was written comes back later, when something newer may have been written already.
             (Scope::Overall { offsets }, group) if version(&offsets) >= version(&self.written_offsets) => {
@@ -180,6 +183,18 @@ impl Overall {
         self.touched.clear();
     }
 
+    /// Windows that are over are found by what was written of them. Without this they would gather while nothing is committed.
+    fn leave_over(&mut self) {
+        let first_kept = self.first_kept();
+        while self
+            .touched
+            .first()
+            .is_some_and(|group| is_over(group, first_kept.as_ref()))
+        {
+            self.touched.pop_first();
+        }
+    }
+
     fn groups(&self) -> BTreeSet<Option<String>> {
         let known = self
             .partitions
@@ -192,7 +207,16 @@ impl Overall {
     /// computation.
     pub fn changes(&self) -> Result<Changes, Overflow> {
         let offsets = self.offsets();
-        let is_written = offsets == self.written_offsets && self.written_is_ours;
+        let first_kept = self.first_kept();
+        let over = first_kept.iter().flat_map(|first| {
+            let over = (Bound::Excluded(&None), Bound::Excluded(first));
+            self.written.range(over)
+        });
+        let removed = over
+            .filter_map(|(group, _)| group.clone())
+            .take(AT_A_TIME)
+            .collect::<Vec<_>>();
+        let is_written = offsets == self.written_offsets && self.written_is_ours && removed.is_empty();
         if offsets.is_empty() || is_written || self.known().any(|subtotal| !subtotal.is_ours) {
             return Ok(Changes::default());
         }
@@ -201,12 +225,6 @@ impl Overall {
         let all = is_of_others.then(|| self.groups());
         let touched = all.as_ref().unwrap_or(&self.touched).iter();
         let watermark = self.watermark();
-        let first_kept = self.windows.zip(watermark).map(|(windows, watermark)| {
-            // Names stand in the order of time.
-            Some(window::name_of(windows.first_kept(watermark), None))
-        });
-        let is_over = |group: &&Option<String>| first_kept.as_ref().is_some_and(|first| *group < first);
-        let over = self.written.keys().take_while(is_over);
         let total = |group: Option<String>, accumulator| Total {
             scope: Scope::Overall {
                 offsets: offsets.clone(),
@@ -215,17 +233,12 @@ impl Overall {
             group,
             accumulator,
         };
-        let mut changes = Changes::default();
-        for group in touched
-            .chain(over)
-            .filter(|group| group.is_some())
-            .collect::<BTreeSet<_>>()
-        {
-            let sum = match is_over(&group) {
-                true => None,
-                false => self.sum(group)?,
-            };
-            match (sum, self.written.get(group)) {
+        let mut changes = Changes {
+            removed,
+            ..Changes::default()
+        };
+        for group in touched.filter(|group| group.is_some() && !is_over(group, first_kept.as_ref())) {
+            match (self.sum(group)?, self.written.get(group)) {
                 (Some(sum), written) if is_of_others || written != Some(&Some(sum)) => {
                     changes.totals.push(total(group.clone(), sum));
                 }
@@ -246,9 +259,16 @@ impl Overall {
         })
     }
 
-    /// The farthest time of a partition.
+    /// The farthest time of a partition of our computation.
     fn watermark(&self) -> Option<i64> {
-        self.known().filter_map(|subtotal| subtotal.watermark).max()
+        let ours = self.known().filter(|subtotal| subtotal.is_ours);
+        ours.filter_map(|subtotal| subtotal.watermark).max()
+    }
+
+    /// What the first window is named whose total is kept.
+    fn first_kept(&self) -> Option<Option<String>> {
+        let (windows, watermark) = (self.windows?, self.watermark()?);
+        Some(Some(window::name_of(windows.first_kept(watermark), None)))
     }
 
     fn windowed(&self, group: Option<&str>, watermark: Option<i64>) -> Windowed {
@@ -273,6 +293,11 @@ impl Overall {
         let offset = |(partition, subtotal): (&i32, &Subtotal)| Some((*partition, subtotal.next_offset?));
         self.partitions.iter().filter_map(offset).collect()
     }
+}
+
+/// Names stand in the order of time.
+fn is_over(group: &Option<String>, first_kept: Option<&Option<String>>) -> bool {
+    first_kept.is_some_and(|first_kept| group < first_kept)
 }
 
 /// Grows with every total, because the offset of a partition never goes back.

@@ -173,10 +173,11 @@ impl PartitionTotals {
         self.origin
     }
 
-    /// Groups whose totals in the output topic are of nothing any more.
+    /// Groups whose totals in the output topic are of nothing any more: those that go with the next commit.
     pub fn retired(&self) -> impl Iterator<Item = &str> {
         let groups = self.retired.iter().map(String::as_str);
-        groups.filter(|group| !self.groups.contains_key(*group))
+        let groups = groups.filter(|group| !self.groups.contains_key(*group));
+        groups.chain(self.over())
     }
 
     /// Whether there is something to commit.
@@ -264,7 +265,8 @@ impl PartitionTotals {
 
     /// The output topic holds all of this.
     pub fn committed(&mut self) {
-        self.changed = false;
+        // Whoever reads what has gone waits for a total of the partition behind it.
+        self.changed = self.leave_over();
         if let Some(keys) = &mut self.keys {
             keys.written();
         }

@@ -292,11 +292,19 @@ impl Found {
                 start
             }
         );
-        let expired = self.progress.expired.unwrap_or_default();
+        let Progress { watermark, expired } = self.progress;
+        // What windows hold that are over, but were too many for one commit, has expired already. Names stand in the order of time.
+        let first_kept = windows
+            .zip(watermark)
+            .map_or_else(String::new, |(windows, watermark)| {
+                window::name_of(windows.first_kept(watermark), None)
+            });
         let grouped = self
             .groups
-            .values()
-            .try_fold(expired, |sum, (_, group)| sum.merge(*group));
+            .range(first_kept..)
+            .try_fold(expired.unwrap_or_default(), |sum, (_, (_, group))| {
+                sum.merge(*group)
+            });
         // What a group has more than the partition is no part of the partition's total.
         let is_ahead = self.groups.values().any(|(end, _)| *end > next_offset);
         ensure!(

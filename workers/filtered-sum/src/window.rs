@@ -19,6 +19,10 @@ const TIMES: std::ops::Range<i64> = -62_167_219_200_000..253_402_128_000_000;
 /// Longest size, grace and retention of them all together: longer than there are times.
 const MOST: u64 = 1 << 50;
 
+/// Most windows of a partition, or of all, that go with one commit: its transaction has 10 s, and one record may end all windows
+/// that there are. Few in tests, so that they come to it.
+pub const AT_A_TIME: usize = if cfg!(test) { 3 } else { 10_000 };
+
 /// How time is divided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tumbling {

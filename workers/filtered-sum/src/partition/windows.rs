@@ -3,14 +3,14 @@
 //! The time of a partition is the largest one of its records that were summed, its watermark. So all that happens to a window
 //! follows from the records before an offset, whoever reads them and whenever.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use snafu::ResultExt;
 
 use super::{ApplyError, ApplySnafu, Group, PartitionTotals};
 use crate::accumulator::{Accumulator, Overflow};
-use crate::window::{self, Progress, Tumbling, Windowed};
+use crate::window::{self, AT_A_TIME, Progress, Tumbling, Windowed};
 
 /// How the windows of a partition stand.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,26 +21,51 @@ pub(super) struct Windows {
     expired: Accumulator,
     /// What the totals of groups are named that are there, by where their window begins.
     names: BTreeMap<i64, Vec<Arc<str>>>,
+    /// Totals of windows that are over, and that the output topic still has.
+    over: VecDeque<Arc<str>>,
 }
 
 impl PartitionTotals {
-    /// The same of a sum whose groups are windows, if it has a `rule`, which have come so far.
-    pub fn in_windows(self, rule: Option<Tumbling>, progress: Progress) -> Self {
-        let windows = rule.map(|rule| {
-            let mut names = BTreeMap::<_, Vec<_>>::new();
-            for name in self.groups.keys() {
-                if let Some((start, _)) = window::parse(name) {
-                    names.entry(start).or_default().push(Arc::clone(name));
-                }
+    /// The same of a sum whose groups are windows, if it has a `rule`, which have come so far. Those of them that are over, and
+    /// were too many for one commit, go with the next ones: what they held is in what has expired.
+    pub fn in_windows(mut self, rule: Option<Tumbling>, progress: Progress) -> Self {
+        let Some(rule) = rule else { return self };
+        let mut names = BTreeMap::<_, Vec<_>>::new();
+        for name in self.groups.keys() {
+            if let Some((start, _)) = window::parse(name) {
+                names.entry(start).or_default().push(Arc::clone(name));
             }
-            Box::new(Windows {
-                rule,
-                watermark: progress.watermark,
-                expired: progress.expired.unwrap_or_default(),
-                names,
-            })
-        });
-        Self { windows, ..self }
+        }
+        let first_kept = progress.watermark.map(|watermark| rule.first_kept(watermark));
+        let kept = names.split_off(&first_kept.unwrap_or(i64::MIN));
+        let over = names.into_values().flatten().collect::<VecDeque<_>>();
+        for name in &over {
+            self.groups.remove(name);
+        }
+        self.changed |= !over.is_empty();
+        self.windows = Some(Box::new(Windows {
+            rule,
+            watermark: progress.watermark,
+            expired: progress.expired.unwrap_or_default(),
+            names: kept,
+            over,
+        }));
+        self
+    }
+
+    /// Windows whose totals go with the next commit.
+    pub(super) fn over(&self) -> impl Iterator<Item = &str> {
+        let over = self.windows.iter().flat_map(|windows| &windows.over);
+        over.take(AT_A_TIME).map(|name| &**name)
+    }
+
+    /// They have gone. Whether there are more.
+    pub(super) fn leave_over(&mut self) -> bool {
+        let Some(windows) = &mut self.windows else {
+            return false;
+        };
+        windows.over.drain(..windows.over.len().min(AT_A_TIME));
+        !windows.over.is_empty()
     }
 
     /// Records so far that came after their window was closed.
@@ -129,7 +154,7 @@ impl PartitionTotals {
         }
     }
 
-    /// Drops the windows that begin before `first_kept`. Those that the output topic has a total of are retired.
+    /// Drops the windows that begin before `first_kept`. Those that the output topic has a total of go with the next commits.
     fn expire(&mut self, first_kept: i64) -> Result<(), Overflow> {
         let Some(windows) = &mut self.windows else {
             return Ok(());
@@ -145,7 +170,7 @@ impl PartitionTotals {
             .flatten()
         {
             if self.groups.remove(&name).is_some_and(|group| group.written) {
-                self.retired.insert(String::from(&*name));
+                windows.over.push_back(name);
             }
         }
         self.changed_groups.retain(|name| self.groups.contains_key(name));

@@ -111,6 +111,68 @@ fn a_window_goes_with_the_first_partition_that_is_past_its_retention_and_stays_a
 }
 
 #[test]
+fn windows_that_are_over_at_once_go_a_few_with_each_commit() {
+    let mut overall = Overall::of(Some(windows()));
+    for start in 0..7 {
+        take(&mut overall, [part(0, 3, 10 * start, 1)]);
+    }
+    take(&mut overall, [whole(0, 3, 19, 7)]);
+    commit(&mut overall);
+    take(&mut overall, [part(0, 4, 1_000, 1), whole(0, 4, 1_000, 8)]);
+    let name = |start: i64| window::name_of(start * 1000, Some("a"));
+    for (removed, written) in [
+        ([0, 10, 20].map(name).to_vec(), vec![name(1_000)]),
+        ([30, 40, 50].map(name).to_vec(), vec![]),
+        (vec![name(60)], vec![]),
+    ] {
+        let changes = commit(&mut overall);
+        assert_eq!(changes.removed, removed);
+        let written = written.iter().map(|name| format!("total/{name}"));
+        let written = written.chain(["total".to_owned()]).collect::<Vec<_>>();
+        assert_eq!(ids(&changes), written);
+    }
+    assert_eq!(commit(&mut overall), Changes::default());
+    assert_eq!(overall.written.len(), 2);
+}
+
+#[test]
+fn nothing_of_windows_that_are_over_gathers_while_nothing_is_committed() {
+    let mut overall = Overall::of(Some(windows()));
+    // Its worker does not get on with the new rules.
+    earlier(&mut overall, whole(1, 3, 0, 1));
+    for round in 0..1_000 {
+        let removed = Removed {
+            partition: Some(0),
+            group: window::name_of((round - 4) * 10_000, Some("a")),
+        };
+        overall.remove(removed);
+        let (next, start) = (round + 1, 10 * round);
+        take(
+            &mut overall,
+            [part(0, next, start, 1), whole(0, next, start + 5, next.into())],
+        );
+        assert_eq!(commit(&mut overall), Changes::default());
+        assert!(overall.touched.len() <= 5, "{:?}", overall.touched);
+    }
+    take(&mut overall, [whole(1, 4, 0, 1)]);
+    let changes = commit(&mut overall);
+    // Three windows, and all.
+    assert_eq!((changes.totals.len(), changes.removed.len()), (4, 0));
+}
+
+#[test]
+fn the_time_of_a_partition_of_earlier_rules_ends_no_window_of_ours() {
+    let mut overall = Overall::of(Some(windows()));
+    earlier(&mut overall, whole(1, 3, 1_000, 1));
+    take(&mut overall, [part(0, 3, 0, 1), whole(0, 3, 9, 1)]);
+    take(&mut overall, [whole(1, 4, 0, 0)]);
+    assert_eq!(
+        ids(&commit(&mut overall)),
+        ["total/1970-01-01T00:00:00Z/a", "total"]
+    );
+}
+
+#[test]
 fn nothing_of_windows_that_are_over_is_kept() {
     let mut overall = Overall::of(Some(windows()));
     for round in 0..1_000 {

@@ -90,6 +90,31 @@ fn windows_and_what_is_gone_of_them_are_the_total_of_their_partition() {
 }
 
 #[test]
+fn windows_that_are_over_and_still_there_have_expired_and_go() {
+    let ours = windowed(15_000, 3, None);
+    // Of -10 s to 0 s, which was over at 15 s.
+    let all = |whole| [part(-10_000, 4), part(10_000, 2), part(20_000, 3), whole];
+    let mut restored = totals(check(all(whole(3, 9, 4)), &ours).unwrap());
+    assert!(restored.is_changed());
+    assert_eq!(restored.retired().collect::<Vec<_>>(), ["1969-12-31T23:59:50Z"]);
+    let written = restored.changes().map(|total| total.id()).collect::<Vec<_>>();
+    assert_eq!(written, ["partition-1"]);
+    restored.committed();
+    assert_eq!((restored.retired().count(), restored.is_changed()), (0, false));
+    // What expired says is not made up for.
+    let wrong = all(whole(3, 9, 0));
+    assert_eq!(check(wrong, &ours), Err(Mismatch::Groups { partition: 1 }));
+    // All of it is replaced by a sum that is summed anew.
+    let Ok(Restored::Anew(superseded)) = check(
+        all(whole(3, 9, 4)),
+        &windowed(20_000, 4, Some(Reset::FromEarliest)),
+    ) else {
+        panic!("the totals are superseded")
+    };
+    assert_eq!(superseded.groups.len(), 3);
+}
+
+#[test]
 fn what_is_named_as_no_window_is_no_total_of_a_sum_with_windows() {
     let ours = windowed(15_000, 3, None);
     let totals = [part(10_000, 2), written(10, Some("Seoul"), 3), whole(3, 9, 4)];
