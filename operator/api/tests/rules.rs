@@ -173,6 +173,13 @@ const ON_CREATION: &[Rule] = &[
         "spec.configSecrets: name, topics, topics.regex, tasks.max and connector.class are set by naru"),
     (ANY, "spec.configSecrets", "{other: {secret: b, key: c}}", "{index: {secret: b, key: c}}",
         "spec: config and configSecrets set the same key, expected each key in one of them"),
+    (
+        "FilteredSum",
+        "spec.sum",
+        "{field: price, retract: true}",
+        "{field: price, retract: true, window: {size: 1h}}",
+        "sum.retract must be false while sum.window is set",
+    ),
 ];
 
 /// `kind, place, accepted as a change, refused as one, refusal`. What is refused is accepted on creation.
