@@ -251,6 +251,9 @@ pub struct Sum {
 /// multiples of their size since 1970, in UTC.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.time) || duration(self.retention) >= duration('24h')").message(Window::TIMES_MAY_BE_AHEAD).field_path(".retention"),
+)]
 pub struct Window {
     /// How long each is, in whole seconds.
     #[x_kube(validation = between("1s", "8784h"), validation = whole_seconds())]
@@ -267,7 +270,8 @@ pub struct Window {
     #[x_kube(validation = between("0s", "8784h"))]
     pub grace: Duration,
     /// How long the total of a closed window is kept, until the time of its partition is so much further: then a tombstone removes
-    /// it. Totals that are kept are in the memory of the workers.
+    /// it. Totals that are kept are in the memory of the workers. At least `24h` with `time`: so far may the time of a record be
+    /// ahead, and what is over in one partition is over in the totals of all.
     #[serde(default = "Window::default_retention")]
     #[x_kube(validation = between("0s", "8784h"))]
     pub retention: Duration,
@@ -283,6 +287,11 @@ fn whole_seconds() -> Rule {
 impl Window {
     /// Most windows that a group can have at a time. Each has a total in the output topic, and in the memory of a worker.
     pub const MOST: u64 = 100_000;
+    /// Least retention by the time of a field, in ms: so far may it be ahead of the time at which the record was written.
+    pub const AHEAD: u64 = 24 * 3_600_000;
+    /// Why it is.
+    pub const TIMES_MAY_BE_AHEAD: &str = "must be at least 24h with sum.window.time, since the time of a record may be so far ahead, and in \
+        one partition it ends the windows of all: make retention longer, or leave time out";
 
     fn default_grace() -> Duration {
         literal("0s")

@@ -140,8 +140,12 @@ const ON_CREATION: &[Rule] = &[
     ("FilteredSum", "spec.sum.window", "{size: 1m30s}", "{size: 1s500ms}", "spec.sum.window.size: is 1s500ms, expected whole seconds"),
     ("FilteredSum", "spec.sum.window", "{size: 1h, grace: 0s}", "{size: 1h, grace: 9000h}",
         "spec.sum.window.grace: is 9000h, expected from 0s to 8784h"),
-    ("FilteredSum", "spec.sum.window", "{size: 1h, time: at, grace: 500ms, retention: 0s}", "{size: 1h, retention: 9000h}",
+    ("FilteredSum", "spec.sum.window", "{size: 1h, grace: 500ms, retention: 0s}", "{size: 1h, retention: 9000h}",
         "spec.sum.window.retention: is 9000h, expected from 0s to 8784h"),
+    ("FilteredSum", "spec.sum.window", "{size: 1h, time: at, retention: 24h}", "{size: 1h, time: at, retention: 23h59m59s}",
+        "spec.sum.window.retention: must be at least 24h with sum.window.time"),
+    ("FilteredSum", "spec.sum", "{field: price, retract: false, window: {size: 1h}}", "{field: price, retract: true, window: {size: 1h}}",
+        "spec.sum.retract: sum.retract must be false while sum.window is set"),
     ("FilteredSum", "spec", "{input: {topic: a}, output: {topic: b}, sum: {field: c, window: {size: 1h}}}",
         "{input: {topic: a}, output: {topic: b}, sum: {field: c, window: {size: 1h}}, delivery: idempotentUpsert}",
         "spec.delivery: delivery must be exactlyOnce while sum.window is set"),
@@ -173,13 +177,6 @@ const ON_CREATION: &[Rule] = &[
         "spec.configSecrets: name, topics, topics.regex, tasks.max and connector.class are set by naru"),
     (ANY, "spec.configSecrets", "{other: {secret: b, key: c}}", "{index: {secret: b, key: c}}",
         "spec: config and configSecrets set the same key, expected each key in one of them"),
-    (
-        "FilteredSum",
-        "spec.sum",
-        "{field: price, retract: true}",
-        "{field: price, retract: true, window: {size: 1h}}",
-        "sum.retract must be false while sum.window is set",
-    ),
 ];
 
 /// `kind, place, accepted as a change, refused as one, refusal`. What is refused is accepted on creation.

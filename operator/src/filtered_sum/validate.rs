@@ -141,6 +141,12 @@ fn check_window(window: &Window, is_fenced: bool) -> Result<(), Error> {
             "sum.window.size: is {size} ms, expected whole seconds"
         )));
     }
+    if window.time.is_some() && window.retention.as_millis() < Window::AHEAD {
+        return Err(Error::invalid(format!(
+            "sum.window.retention: {}",
+            Window::TIMES_MAY_BE_AHEAD
+        )));
+    }
     let (count, most) = (window.at_a_time(), Window::MOST);
     if count > most {
         return Err(Error::invalid(format!(

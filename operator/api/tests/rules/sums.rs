@@ -108,7 +108,7 @@ fn windows_are_changed_and_left_out_only_by_summing_anew() {
         "{size: 2h, time: at, grace: 10m}",
         "{size: 1h, grace: 10m}",
         "{size: 1h, time: at}",
-        "{size: 1h, time: at, grace: 10m, retention: 1h}",
+        "{size: 1h, time: at, grace: 10m, retention: 24h}",
     ] {
         for (reset, is_refused) in [("", true), ("continue", true), ("fromEarliest", false)] {
             let new = with(windowed(window), "spec.reset", reset);
