@@ -9,7 +9,7 @@ pub use naru_autoscale::{
 };
 
 /// What a consumer group has before it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Lag {
     /// Records that the group has yet to work on.
     pub records: u64,
@@ -17,6 +17,8 @@ pub struct Lag {
     pub partitions: i32,
     /// Each of them.
     pub offsets: Vec<Partition>,
+    /// How much of its time a worker works rather than waits, 0 to 1, if the workers say.
+    pub busy: Option<f64>,
 }
 
 impl Lag {
@@ -27,6 +29,7 @@ impl Lag {
                 .fold(0, |sum, partition| sum.saturating_add(partition.lag)),
             partitions: i32::try_from(offsets.len()).unwrap_or(i32::MAX),
             offsets,
+            busy: None,
         }
     }
 }

@@ -4,4 +4,7 @@
 mod memory;
 mod offsets;
 
-pub(crate) use self::{memory::give_back, offsets::committed};
+pub(crate) use self::{
+    memory::give_back,
+    offsets::{Committed, committed},
+};

@@ -21,6 +21,7 @@ use std::{
 };
 
 use naru_api::condition::reason;
+use naru_contract::Progress;
 use rdkafka::{
     ClientConfig, ClientContext, Offset,
     config::RDKafkaLogLevel,
@@ -32,6 +33,7 @@ use snafu::Snafu;
 
 pub use self::reader::Reader;
 use super::{Lag, Partition};
+use crate::native::Committed;
 
 /// Deadline of one look.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -188,7 +190,9 @@ pub struct Observer {
     idle: Mutex<Option<Idle>>,
     /// Records in the offsets that were counted by the last look.
     counted: Mutex<BTreeMap<i32, (Range<i64>, u64)>>,
-    /// What lay before the group at the last look.
+    /// What the group had committed at the last look.
+    committed: Mutex<BTreeMap<i32, i64>>,
+    /// What lay before the group then.
     ahead: Mutex<BTreeMap<i32, Range<i64>>>,
 }
 
@@ -214,6 +218,7 @@ impl Observer {
             topic: topic.to_owned(),
             idle: Mutex::default(),
             counted: Mutex::default(),
+            committed: Mutex::default(),
             ahead: Mutex::default(),
             reader,
         }
@@ -274,7 +279,15 @@ impl Observer {
         // Committed before ends: a group that works meanwhile must not seem to be ahead of the topic.
         let committed = reader.committed(&self.group, topic, &partitions, left(deadline))?;
         let ends = reader.offsets(topic, &partitions, Offset::End, left(deadline))?;
-        let ahead = ahead(&starts, &committed, &ends);
+        let busy = {
+            // A panic elsewhere cannot leave a half-made map behind.
+            let mut before = self.committed.lock().unwrap_or_else(PoisonError::into_inner);
+            busy(
+                &std::mem::replace(&mut *before, committed.offsets.clone()),
+                &committed,
+            )
+        };
+        let ahead = ahead(&starts, &committed.offsets, &ends);
         let apparent = total(ahead.values().map(length));
         // What moves is other records at the next look.
         let moves = {
@@ -287,7 +300,8 @@ impl Observer {
         } else {
             self.counted(&ahead, deadline)?
         };
-        Ok((lag(&ahead, &counted), ends))
+        let lag = lag(&ahead, &counted);
+        Ok((Lag { busy, ..lag }, ends))
     }
 
     /// How many records the partitions with few offsets before the group hold.
@@ -336,6 +350,19 @@ fn ahead(
         (*partition, from.min(*end)..*end)
     };
     ends.iter().map(of).collect()
+}
+
+/// How much of their time members work, in the mean over the partitions in which something was done since `before`. None where
+/// one of them does not say. Pure.
+fn busy(before: &BTreeMap<i32, i64>, now: &Committed) -> Option<f64> {
+    let moved = now
+        .offsets
+        .iter()
+        .filter(|(partition, offset)| before.get(*partition).is_some_and(|before| before < *offset));
+    let said = moved.map(|(partition, _)| Progress::of_metadata(now.metadata.get(partition)?)?.busy);
+    let said = said.collect::<Option<Vec<f64>>>()?;
+    let is_right = !said.is_empty() && said.iter().all(|busy| (0.0..=1.0).contains(busy));
+    is_right.then(|| said.iter().sum::<f64>() / said.len() as f64)
 }
 
 /// The lag of each partition: as counted, or else as many records as there are offsets. Pure.

@@ -178,7 +178,7 @@ async fn look(context: &Context, target: &Target, mut watched: Watched, written:
         replicas,
         ready: workers.ready(),
         obstacle: workers.is_rolling_out().then_some(Obstacle::Rollout),
-        busy: None,
+        busy: known.and_then(|lag| lag.busy),
         partitions,
     };
     let scaled = scale::scale(context, target, &mut watched.history, &seen_group).await;

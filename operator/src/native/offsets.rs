@@ -28,15 +28,22 @@ use rdkafka::{
     types::RDKafkaErrorCode,
 };
 
-/// The offsets that the group has committed, by partition; those in a transaction that is still open do not count.
-/// A partition without one is missing.
+/// What a group has committed, by partition. One without is missing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Committed {
+    pub(crate) offsets: BTreeMap<i32, i64>,
+    /// What was written beside them, where that is something.
+    pub(crate) metadata: BTreeMap<i32, String>,
+}
+
+/// What the group has committed; what is in a transaction that is still open does not count.
 pub(crate) fn committed<C: ClientContext>(
     client: &Client<C>,
     group: &str,
     topic: &str,
     partitions: &[i32],
     timeout: Duration,
-) -> KafkaResult<BTreeMap<i32, i64>> {
+) -> KafkaResult<Committed> {
     let (group, topic) = (CString::new(group)?, CString::new(topic)?);
     let milliseconds = c_int::try_from(timeout.as_millis()).unwrap_or(c_int::MAX);
     let client = client.native_ptr();
@@ -93,9 +100,9 @@ pub(crate) fn committed<C: ClientContext>(
         }
         let (elements, count) = ((*found).elems, usize::try_from((*found).cnt).unwrap_or(0));
         if count == 0 {
-            return Ok(BTreeMap::new());
+            return Ok(Committed::default());
         }
-        let mut committed = BTreeMap::new();
+        let mut committed = Committed::default();
         for index in 0..count {
             let element = elements.add(index);
             // As a number: the broker may answer with a code that this librdkafka has no name for.
@@ -106,8 +113,15 @@ pub(crate) fn committed<C: ClientContext>(
                 check(code)?;
             }
             // Below 0: the group has committed nothing.
-            if (*element).offset >= 0 {
-                committed.insert((*element).partition, (*element).offset);
+            if (*element).offset < 0 {
+                continue;
+            }
+            let partition = (*element).partition;
+            committed.offsets.insert(partition, (*element).offset);
+            let (first, length) = ((*element).metadata.cast::<u8>(), (*element).metadata_size);
+            if !first.is_null() && length > 0 {
+                let metadata = String::from_utf8_lossy(std::slice::from_raw_parts(first, length));
+                committed.metadata.insert(partition, metadata.into_owned());
             }
         }
         Ok(committed)
@@ -173,16 +187,20 @@ mod tests {
         for (group, offset) in [("first", 7), ("second", 5)] {
             let worker = consumer(&servers, group);
             let mut offsets = TopicPartitionList::new();
-            offsets
-                .add_partition_offset("items", 1, Offset::Offset(offset))
-                .unwrap();
+            let mut element = offsets.add_partition("items", 1);
+            element.set_offset(Offset::Offset(offset)).unwrap();
+            element.set_metadata(if group == "first" { "busy" } else { "" });
             worker.commit(&offsets, CommitMode::Sync).unwrap();
         }
         let asking = consumer(&servers, "asking");
         let of = |group: &str| committed(asking.client(), group, "items", &[0, 1, 2], SOON).unwrap();
-        assert_eq!(of("first"), BTreeMap::from([(1, 7)]));
-        assert_eq!(of("second"), BTreeMap::from([(1, 5)]));
-        assert_eq!(of("third"), BTreeMap::new());
+        let expected = |offset, metadata: &[(i32, String)]| Committed {
+            offsets: BTreeMap::from([(1, offset)]),
+            metadata: metadata.iter().cloned().collect(),
+        };
+        assert_eq!(of("first"), expected(7, &[(1, "busy".to_owned())]));
+        assert_eq!(of("second"), expected(5, &[]));
+        assert_eq!(of("third"), Committed::default());
     }
 
     #[test]

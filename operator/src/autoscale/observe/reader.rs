@@ -19,7 +19,10 @@ use super::{
     AskSnafu, ClientSnafu, Error, NoAnswerSnafu, NoTopicSnafu, Quiet, SilentSnafu, TooSlowSnafu,
     client_config, drain, is_unknown, left,
 };
-use crate::{kafka::renewed::Renewed, native::committed};
+use crate::{
+    kafka::renewed::Renewed,
+    native::{Committed, committed},
+};
 
 /// How long an answer to where a topic ends serves all who ask: groups that read the same topic are looked at together.
 const RECENT: Duration = Duration::from_secs(1);
@@ -135,14 +138,14 @@ impl Reader {
         Ok(ends)
     }
 
-    /// What any group has committed; a partition without is missing.
+    /// What any group has committed.
     pub(super) fn committed(
         &self,
         group: &str,
         topic: &str,
         partitions: &[i32],
         timeout: Duration,
-    ) -> Result<BTreeMap<i32, i64>, Error> {
+    ) -> Result<Committed, Error> {
         let bootstrap_servers = &self.bootstrap_servers;
         let what = "the committed offsets";
         let ask = AskSnafu {
@@ -326,6 +329,6 @@ mod tests {
         );
         moved();
         let found = reader.committed("sum", "items", &[0, 1], SOON).unwrap();
-        assert_eq!(found, BTreeMap::from([(1, 7)]));
+        assert_eq!(found.offsets, BTreeMap::from([(1, 7)]));
     }
 }

@@ -40,6 +40,31 @@ fn what_was_counted_is_the_lag_and_offsets_are_where_the_group_is() {
 }
 
 #[test]
+fn how_busy_workers_are_is_known_where_all_who_did_something_say_so() {
+    let before = BTreeMap::from([(0, 5), (1, 5), (2, 5)]);
+    let now = |said: [(i64, &str); 3]| Committed {
+        offsets: (0..).zip(said.map(|(offset, _)| offset)).collect(),
+        metadata: (0..).zip(said.map(|(_, metadata)| metadata.to_owned())).collect(),
+    };
+    let (half, all) = (r#"{"busy":0.5}"#, r#"{"busy":1.0}"#);
+    for (said, expected) in [
+        ([(6, half), (9, all), (9, all)], Some(2.5 / 3.0)),
+        // What was said long ago does not count.
+        ([(6, half), (5, all), (5, "")], Some(0.5)),
+        ([(6, half), (9, all), (9, "")], None),
+        ([(6, half), (9, r#"{"busy":7}"#), (5, "")], None),
+        ([(6, "3 41"), (5, all), (5, all)], None),
+        ([(5, half), (5, all), (5, all)], None),
+    ] {
+        assert_eq!(busy(&before, &now(said)), expected, "{said:?}");
+    }
+    assert_eq!(
+        busy(&BTreeMap::new(), &now([(6, half), (6, half), (6, half)])),
+        None
+    );
+}
+
+#[test]
 fn the_same_failure_has_the_same_words() {
     let ask = |code| Error::Ask {
         what: "the offsets",
