@@ -168,8 +168,8 @@ fn other_rules_replace_totals_and_keys_also_if_there_are_more_than_go_into_one_t
     for _ in 0..20 {
         feed.keyed_batch(FEW, 200);
     }
-    // More than go with one commit of three partitions, and under the limit of the rules of before only.
-    feed.keyed_prices(0, 50_000, LIMIT);
+    // More than go with one commit, all of one partition, and under the limit of the rules of before only.
+    feed.keyed_prices(0, 70_000, LIMIT);
     let before = truth(&world, &feed, LIMIT);
     caught_up(&world, &before);
     eventually(WITHIN, "the worker tells how many keys there are", || {
